@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! `cargo xtask`: everything one does with this workspace besides writing code.
+//!
+//! Here is only the dispatch; one file per task. Nothing of the workspace's crates is linked, so
+//! this compiles in seconds and works while they do not.
+
+mod build;
+mod elf;
+mod install;
+mod module_config;
+mod setup;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set-up, build, install, serve and test mod_wsgi.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check that this machine can build and serve; install what is missing (root)
+    Setup(setup::SetupArgs),
+    /// Build the module and one engine per Python into target/dist
+    Build(build::Args),
+    /// Print the LoadModule and WSGIPythonHome lines of the last build
+    ModuleConfig(module_config::Args),
+    /// Put the last build into Apache's directory of modules, and print its configuration lines
+    Install(install::Args),
+    /// House lints: module docs, layer arrows, log codes, change notes
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup(args) => setup::setup(&args),
+        Task::Build(args) => build::run(&args),
+        Task::ModuleConfig(args) => module_config::run(&args),
+        Task::Install(args) => install::run(&args),
+        Task::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
