@@ -14,11 +14,13 @@
 //! Names follow <https://docs.python.org/3/c-api/>. Nothing here knows what a WSGI request is, and
 //! nothing here starts or attaches to an interpreter: that is the `interp` crate.
 
+mod call;
 pub mod compat;
 mod error;
 pub mod guard;
 mod object;
 mod token;
+mod value;
 
 pub use error::{Error, Result};
 pub use object::{Bound, Global, WrongInterpreter};

@@ -29,14 +29,16 @@ impl InterpreterId {
     }
 }
 
+/// Invariant in `'py`; `*mut ()` makes it neither `Send` nor `Sync`.
+type Brand<'py> = (fn(&'py ()) -> &'py (), *mut ());
+
 /// Proof that this thread is attached to one interpreter for `'py`.
 ///
 /// Copy it freely; it is two words and never leaves the thread.
 #[derive(Clone, Copy)]
 pub struct Token<'py> {
     interpreter: InterpreterId,
-    /// Invariant in `'py`; `*mut ()` makes it neither `Send` nor `Sync`.
-    brand: PhantomData<(fn(&'py ()) -> &'py (), *mut ())>,
+    brand: PhantomData<Brand<'py>>,
 }
 
 impl<'py> Token<'py> {
