@@ -26,7 +26,7 @@ use crate::shell::{cargo, root, short, stdout};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    setup: setup::Args,
+    setup: setup::Options,
     /// A Python to build an engine for: executable, prefix or virtual environment; repeatable
     /// [default: python3 on PATH]
     #[arg(long, value_name = "PATH")]

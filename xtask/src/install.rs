@@ -20,7 +20,7 @@ use crate::setup;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    setup: setup::Args,
+    setup: setup::Options,
     /// Put everything below this directory instead of `/` (for packages)
     #[arg(long, value_name = "DIR")]
     destdir: Option<PathBuf>,

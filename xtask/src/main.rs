@@ -7,8 +7,10 @@ mod build;
 mod elf;
 mod install;
 mod module_config;
+mod serve;
 mod setup;
 mod shell;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -33,6 +35,10 @@ enum Task {
     ModuleConfig(module_config::Args),
     /// Put the last build into Apache's directory of modules, and print its configuration lines
     Install(install::Args),
+    /// Build, and serve an application on a private Apache until Ctrl-C
+    Serve(serve::Args),
+    /// Run everything CI checks
+    Test(test::Args),
     /// House lints: module docs, layer arrows, log codes, change notes
     Tidy,
 }
@@ -43,13 +49,38 @@ fn main() -> ExitCode {
         Task::Build(args) => build::run(&args),
         Task::ModuleConfig(args) => module_config::run(&args),
         Task::Install(args) => install::run(&args),
+        Task::Serve(args) => serve::run(&args),
+        Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Reported>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A failure that was already told.
+#[derive(Debug)]
+struct Reported;
+
+impl std::fmt::Display for Reported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Reported {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

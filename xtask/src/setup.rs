@@ -21,7 +21,7 @@ use crate::shell::{is_root, run, show};
 
 /// What a task wants of the machine.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Options {
     /// The apxs of the Apache to use [default: the variable APXS, then PATH]
     #[arg(long, value_name = "PATH")]
     pub(crate) apxs: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetupArgs {
     #[command(flatten)]
-    setup: Args,
+    setup: Options,
     /// A Python to check: executable, prefix or virtual environment [default: python3 on PATH]
     #[arg(long, value_name = "PATH")]
     python: Vec<PathBuf>,
@@ -92,7 +92,7 @@ pub(crate) fn setup(args: &SetupArgs) -> Result<()> {
 
 /// Gives a machine that has everything, installing what is missing if `missing` allows that.
 /// `pythons` are paths from the command line; none means `python3` on PATH.
-pub(crate) fn ensure(args: &Args, pythons: &[PathBuf], missing: Missing) -> Result<Machine> {
+pub(crate) fn ensure(args: &Options, pythons: &[PathBuf], missing: Missing) -> Result<Machine> {
     let problems = match look(args, pythons) {
         Ok(machine) => return Ok(machine),
         Err(problems) => problems,
@@ -104,7 +104,7 @@ pub(crate) fn ensure(args: &Args, pythons: &[PathBuf], missing: Missing) -> Resu
 }
 
 /// Finds Apache alone, installing nothing.
-pub(crate) fn find_apache(args: &Args) -> Result<Apache> {
+pub(crate) fn find_apache(args: &Options) -> Result<Apache> {
     apache::find(args.apxs.as_deref()).map_err(|problems| match provide(&problems, false, false) {
         Err(error) => error,
         Ok(()) => anyhow::anyhow!(sentences(&problems)),
@@ -113,8 +113,7 @@ pub(crate) fn find_apache(args: &Args) -> Result<Apache> {
 
 /// Gives a Python of the system itself, installing one if need be. For servers whose processes may
 /// not read the one on PATH.
-#[expect(dead_code, reason = "for the tasks `serve` and `test`")]
-pub(crate) fn system_python(args: &Args) -> Result<Python> {
+pub(crate) fn system_python(args: &Options) -> Result<Python> {
     let path = Path::new("/usr/bin/python3");
     let look = || {
         let python =
@@ -141,7 +140,7 @@ pub(crate) fn no_library(python: &Python) -> String {
     )
 }
 
-fn look(args: &Args, pythons: &[PathBuf]) -> Result<Machine, Vec<Problem>> {
+fn look(args: &Options, pythons: &[PathBuf]) -> Result<Machine, Vec<Problem>> {
     let mut problems = Vec::new();
     if which::which("cc").is_err() {
         let text = "no C compiler was found: there is no `cc` on PATH".to_owned();

@@ -36,7 +36,6 @@ impl Python {
     }
 
     /// The directory a linker finds `-lpython3.x` in, if it can.
-    #[allow(dead_code, reason = "for the task `test`")]
     pub(crate) fn link_dir(&self) -> Option<&Path> {
         let library = self.library.as_deref()?;
         let dir = library.parent()?;
@@ -158,7 +157,6 @@ fn understand(
 
 /// Every Python of this machine, with the reason where one cannot be used: those on PATH, of the
 /// system, and of pyenv. Each installation once.
-#[expect(dead_code, reason = "for the tasks `serve` and `test`")]
 pub(crate) fn all() -> (Vec<Python>, Vec<String>) {
     let mut candidates = Vec::new();
     candidates.extend(which::which("python3"));

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::shell::{cargo, stdout};
 
-/// One crate of the workspace and what it depends on, outside its tests.
+/// One crate of the workspace and what it depends on.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -22,19 +22,27 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("cargo metadata is not JSON")
 }
 
-/// The workspace's crates.
+/// The workspace's crates and what they depend on, tests apart.
 pub(crate) fn packages() -> Result<Vec<Package>> {
-    Ok(understand(&metadata()?))
+    Ok(understand(&metadata()?, |kind| kind != "dev"))
 }
 
-fn understand(metadata: &serde_json::Value) -> Vec<Package> {
+/// The same with the dependencies of tests.
+pub(crate) fn with_tests(metadata: &serde_json::Value) -> Vec<Package> {
+    understand(metadata, |_| true)
+}
+
+fn understand(
+    metadata: &serde_json::Value,
+    counts: impl Fn(&serde_json::Value) -> bool,
+) -> Vec<Package> {
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
     let package = |package: &serde_json::Value| Package {
         name: name(package),
         uses: list(&package["dependencies"])
             .iter()
-            .filter(|dependency| dependency["kind"] != "dev")
+            .filter(|dependency| counts(&dependency["kind"]))
             .map(name)
             .collect(),
     };
@@ -131,7 +139,8 @@ mod tests {
     fn dependencies_of_tests_are_free() {
         let text = r#"{"packages":[{"name":"a","dependencies":[
             {"name":"b","kind":null},{"name":"c","kind":"dev"},{"name":"d","kind":"build"}]}]}"#;
-        let packages = understand(&serde_json::from_str(text).expect("JSON"));
-        assert_eq!(packages[0].uses, ["b", "d"]);
+        let metadata = serde_json::from_str(text).expect("JSON");
+        assert_eq!(understand(&metadata, |kind| kind != "dev")[0].uses, ["b", "d"]);
+        assert_eq!(with_tests(&metadata)[0].uses, ["b", "c", "d"]);
     }
 }

@@ -1,0 +1,252 @@
+//! `test`: everything CI checks, in the order that fails soonest.
+//!
+//! Formatting, house lints, clippy, unit tests (those that link Python with one, nightly with all),
+//! a build for every usable Python, and the package `tests` against that build. The first step that
+//! fails ends the run with the command that repeats it; the last line is always the sum.
+//!
+//! The package `tests` learns what to test from its environment:
+//!
+//! | variable | value |
+//! |---|---|
+//! | `WSGI_TEST_DIST` | the directory of the build |
+//! | `WSGI_TEST_PYTHONS` | prefixes of the Pythons that have an engine there, joined by colons |
+//! | `WSGI_TEST_HTTPD` | the server's executable |
+//! | `WSGI_TEST_LIBEXECDIR` | where its modules are |
+//! | `WSGI_TEST_TIER` | `quick` or `nightly` |
+
+mod plan;
+mod step;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::Result;
+
+use self::plan::Crates;
+use self::step::Steps;
+use crate::build::{self, Dist, Profile};
+use crate::serve::config::{Modules, Mpm};
+use crate::setup::python::{self, Python};
+use crate::setup::{self, Machine, Missing};
+use crate::shell::{ask, cargo, quote, root, run as execute, show};
+
+/// `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests whose name contains this; leaves formatting and lints out
+    filter: Option<String>,
+    /// The long tier: every Python for everything, soak, valgrind, fuzzing
+    #[arg(long)]
+    nightly: bool,
+    #[command(flatten)]
+    setup: setup::Options,
+}
+
+/// Runs the task. Steps that fail are reported here; an error is something else.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut steps = Steps::new(Box::new(std::io::stdout()));
+    let done = all(args, &mut steps);
+    steps.summary();
+    if let Err(error) = &done {
+        steps.failed();
+        // Before the sum, which is to be the last line.
+        eprintln!("error: {error:#}");
+    }
+    println!("{}", steps.sum());
+    done.map_err(|_| crate::Reported.into())
+}
+
+fn all(args: &Args, steps: &mut Steps) -> Result<()> {
+    let machine = setup::ensure(&args.setup, &[], Missing::Install)?;
+    let crates = Crates::of_workspace()?;
+    let pythons = choose_pythons(&machine, args.nightly);
+    skipped_mpms(&machine)?;
+    let linkable = pythons.iter().find(|python| python.link_dir().is_some());
+
+    if args.filter.is_none() {
+        components()?;
+        steps.command("format", cargo().args(["fmt", "--all", "--check"]))?;
+        steps.task("tidy", "cargo xtask tidy", crate::tidy::run)?;
+        let mut clippy = cargo();
+        clippy.args(["clippy", "--quiet", "--workspace", "--all-targets"]);
+        machine_env(&mut clippy, &machine, linkable);
+        steps.command("clippy", clippy.args(["--", "-D", "warnings"]))?;
+    }
+
+    steps.tests("unit tests", &mut tests(&crates.plain, args, &machine, None))?;
+    match linkable {
+        Some(python) if !crates.python.is_empty() => {
+            let name = format!("unit tests, Python {}", python.version);
+            steps.tests(&name, &mut tests(&crates.python, args, &machine, Some(python)))?;
+        }
+        Some(_) => {}
+        None => println!("skipped: unit tests that link Python: no Python here can be linked"),
+    }
+
+    if crates.has("mod-wsgi") && crates.has("engine") {
+        let again = build_command(&machine, &pythons);
+        steps
+            .task("build", &again, || build::build(&machine, &pythons, Profile::Dev).map(|_| ()))?;
+        if crates.has("tests") {
+            integration(args, &machine, &pythons, steps)?;
+        }
+    }
+    if args.nightly {
+        nightly(args, &machine, &crates, &pythons, linkable, steps)?;
+    }
+    Ok(())
+}
+
+fn integration(
+    args: &Args,
+    machine: &Machine,
+    pythons: &[Python],
+    steps: &mut Steps,
+) -> Result<()> {
+    let mut command = tests(&["tests".to_owned()], args, machine, None);
+    let prefixes: Vec<String> = pythons.iter().map(|p| p.prefix.display().to_string()).collect();
+    command
+        .env("WSGI_TEST_DIST", Dist::place().dir)
+        .env("WSGI_TEST_PYTHONS", prefixes.join(":"))
+        .env("WSGI_TEST_HTTPD", &machine.apache.httpd)
+        .env("WSGI_TEST_LIBEXECDIR", &machine.apache.libexecdir)
+        .env("WSGI_TEST_TIER", if args.nightly { "nightly" } else { "quick" });
+    steps.tests("integration tests", &mut command)
+}
+
+/// What only the long tier does.
+fn nightly(
+    args: &Args,
+    machine: &Machine,
+    crates: &Crates,
+    pythons: &[Python],
+    done: Option<&Python>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let mut seen: BTreeSet<&str> = done.into_iter().map(Python::tag).collect();
+    for python in pythons.iter().filter(|python| python.link_dir().is_some()) {
+        if crates.python.is_empty() || !seen.insert(python.tag()) {
+            continue;
+        }
+        let mut command = tests(&crates.python, args, machine, Some(python));
+        command.arg("--target-dir").arg(root().join("target/unit").join(python.tag()));
+        steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
+    }
+    fuzz(steps)
+}
+
+/// Each target of `fuzz/` for a minute, where cargo-fuzz and a nightly compiler are there.
+fn fuzz(steps: &mut Steps) -> Result<()> {
+    let place = root().join("fuzz");
+    if !place.join("Cargo.toml").is_file() {
+        return Ok(());
+    }
+    let cargo_fuzz = |words: &[&str]| {
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo", "fuzz"]).args(words).current_dir(root());
+        command
+    };
+    let targets = ask(&mut cargo_fuzz(&["list"]));
+    let Some(targets) = targets.ok().filter(|output| output.status.success()) else {
+        println!(
+            "skipped: fuzzing: it needs `rustup toolchain install nightly` and `cargo install \
+             cargo-fuzz`"
+        );
+        return Ok(());
+    };
+    for target in String::from_utf8_lossy(&targets.stdout).lines() {
+        let limits = ["run", target, "--", "-max_total_time=60", "-timeout=10"];
+        steps.command(&format!("fuzz {target}"), &mut cargo_fuzz(&limits))?;
+    }
+    Ok(())
+}
+
+/// `cargo test` of some packages, with what they need to be built and to run.
+fn tests(packages: &[String], args: &Args, machine: &Machine, python: Option<&Python>) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    command.args(&args.filter);
+    machine_env(&mut command, machine, python);
+    command
+}
+
+/// The variables that tell build scripts about Apache and Python, and the loader about libpython.
+fn machine_env(command: &mut Command, machine: &Machine, python: Option<&Python>) {
+    command.env("APXS", &machine.apache.apxs);
+    let Some(python) = python else { return };
+    command.env("PYO3_PYTHON", &python.executable);
+    if let Some(dir) = python.link_dir() {
+        command.env("LD_LIBRARY_PATH", dir);
+    }
+}
+
+/// The Pythons to test with, the default one first; says which are left out and why.
+fn choose_pythons(machine: &Machine, nightly: bool) -> Vec<Python> {
+    let (found, mut left_out) = python::all();
+    let mut chosen: Vec<Python> = Vec::new();
+    for python in machine.pythons.iter().chain(&found) {
+        let name = python.describe();
+        if chosen.contains(python) {
+        } else if python.library.is_none() {
+            left_out.push(format!("{name} has no shared libpython"));
+        } else if let (false, Some(other)) =
+            (nightly, chosen.iter().find(|other| other.tag() == python.tag()))
+        {
+            left_out
+                .push(format!("{name} has the engine of {} (--nightly tests it)", other.version));
+        } else {
+            chosen.push(python.clone());
+        }
+    }
+    for python in &chosen {
+        println!("tested: {}", python.describe());
+    }
+    left_out.dedup();
+    for why in &left_out {
+        println!("skipped: {why}");
+    }
+    chosen
+}
+
+fn skipped_mpms(machine: &Machine) -> Result<()> {
+    let modules = Modules::of(&machine.apache)?;
+    for mpm in Mpm::ALL {
+        match modules.offers(mpm) {
+            Ok(()) => println!("tested: Apache {} {}", machine.apache.version, mpm.name()),
+            Err(why) => println!("skipped: {}: {why}", mpm.name()),
+        }
+    }
+    Ok(())
+}
+
+/// rustfmt and clippy, which a minimal toolchain does not have.
+fn components() -> Result<()> {
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter(|(task, _)| {
+            let answer = ask(cargo().args([task, "--version"]));
+            !answer.is_ok_and(|output| output.status.success())
+        })
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut command = Command::new("rustup");
+    command.args(["component", "add"]).args(missing).current_dir(root());
+    eprintln!("The toolchain lacks something: {}", show(&command));
+    execute(&mut command)
+}
+
+/// The build as one would type it.
+fn build_command(machine: &Machine, pythons: &[Python]) -> String {
+    let mut words = vec!["cargo xtask build --apxs".to_owned()];
+    words.push(quote(machine.apache.apxs.as_os_str()));
+    for python in pythons {
+        words.push(format!("--python {}", quote(python.executable.as_os_str())));
+    }
+    words.join(" ")
+}
