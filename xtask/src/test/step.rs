@@ -44,47 +44,37 @@ impl Steps {
         again: &str,
         task: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        self.timed(name, again, || {
-            task().map(|()| Counts { passed: 1, ..Counts::default() }).map_err(|error| {
-                eprintln!("{error:#}");
-                Counts { failed: 1, ..Counts::default() }
-            })
-        })
+        let begun = begin(name);
+        let done = task();
+        if let Err(error) = &done {
+            eprintln!("{error:#}");
+        }
+        let failed = u64::from(done.is_err());
+        self.end(name, again, begun, Counts { passed: 1 - failed, failed, ignored: 0 })
     }
 
     /// A `cargo test`, whose results are counted.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let again = show(command);
-        // Borrowed apart from the counts, which are written after the step.
-        let mut out = std::mem::replace(&mut self.out, Box::new(std::io::sink()));
-        let done = self.timed(name, &again, || match counted(command, &mut out) {
-            Ok((counts, true)) => Ok(counts),
-            // It did not get as far as a result, for example because it does not compile.
-            Ok((counts, false)) => Err(Counts { failed: counts.failed.max(1), ..counts }),
+        let begun = begin(name);
+        let counts = match counted(command, &mut *self.out) {
+            Ok((counts, true)) => counts,
+            // It may not get as far as a result, for example because it does not compile.
+            Ok((counts, false)) => Counts { failed: counts.failed.max(1), ..counts },
             Err(error) => {
                 eprintln!("{error:#}");
-                Err(Counts { failed: 1, ..Counts::default() })
+                Counts { failed: 1, ..Counts::default() }
             }
-        });
-        self.out = out;
-        done
+        };
+        self.end(name, &again, begun, counts)
     }
 
-    fn timed(
-        &mut self,
-        name: &str,
-        again: &str,
-        step: impl FnOnce() -> Result<Counts, Counts>,
-    ) -> Result<()> {
-        println!("\n== {name}");
-        let begun = Instant::now();
-        let result = step();
-        let (Ok(counts) | Err(counts)) = result;
+    fn end(&mut self, name: &str, again: &str, begun: Instant, counts: Counts) -> Result<()> {
         self.counts.passed += counts.passed;
         self.counts.failed += counts.failed;
         self.counts.ignored += counts.ignored;
         self.timings.push((name.to_owned(), begun.elapsed()));
-        if result.is_err() {
+        if counts.failed > 0 {
             bail!("{name} failed; to repeat it: {again}");
         }
         Ok(())
@@ -110,6 +100,11 @@ impl Steps {
     pub(crate) fn sum(&self) -> String {
         format!("{} passed, {} failed", self.counts.passed, self.counts.failed)
     }
+}
+
+fn begin(name: &str) -> Instant {
+    println!("\n== {name}");
+    Instant::now()
 }
 
 /// Runs a command, shows what it prints, and counts.

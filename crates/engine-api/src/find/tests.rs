@@ -1,3 +1,5 @@
+//! Layouts of installations and environments, made in a temporary directory, and what is found in them.
+
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
