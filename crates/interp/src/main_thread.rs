@@ -1,0 +1,211 @@
+//! The thread that Python calls its main thread, and the jobs that only it may do.
+//!
+//! It waits here while others serve. Between jobs all signals are blocked if the thread is ours, so
+//! that a server's signal handling keeps to the server's threads; during a job the mask is the one
+//! the process began with, since programs started by a job inherit it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use crate::attach;
+use crate::error::{Error, ErrorKind};
+use crate::reap;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The main thread's inbox.
+pub(crate) struct Jobs {
+    thread: ThreadId,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// The thread is in `run`.
+    waits: bool,
+    reap: bool,
+    leave: bool,
+}
+
+impl Jobs {
+    /// The inbox of the calling thread.
+    pub(crate) fn of_this_thread() -> Jobs {
+        Jobs { thread: thread::current().id(), queue: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Whether the caller is the main thread.
+    pub(crate) fn is_current(&self) -> bool {
+        thread::current().id() == self.thread
+    }
+
+    /// Whether the main thread waits for jobs, or is busy with one.
+    pub(crate) fn waits(&self) -> bool {
+        self.lock().waits
+    }
+
+    /// Has dead thread states deleted, if the main thread is there.
+    pub(crate) fn wake_to_reap(&self) {
+        self.lock().reap = true;
+        self.changed.notify_all();
+    }
+
+    /// Says that jobs may come: the main thread is about to `run`.
+    pub(crate) fn expect(&self) {
+        self.lock().waits = true;
+    }
+
+    /// Does jobs until told to leave. On the main thread, detached.
+    ///
+    /// `between` is told whether work begins (`true`) or waiting.
+    pub(crate) fn run(&self, between: impl Fn(bool)) {
+        self.expect();
+        between(false);
+        loop {
+            let mut queue = self.lock();
+            while queue.jobs.is_empty() && !queue.reap && !queue.leave {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            if queue.leave && queue.jobs.is_empty() {
+                queue.waits = false;
+                queue.leave = false;
+                break;
+            }
+            let reap = std::mem::take(&mut queue.reap);
+            let job = queue.jobs.pop_front();
+            drop(queue);
+            between(true);
+            if reap {
+                reap::spawn();
+            }
+            if let Some(job) = job {
+                job();
+            }
+            between(false);
+        }
+        between(true);
+    }
+
+    /// Makes `run` return once its jobs are done.
+    pub(crate) fn leave(&self) {
+        self.lock().leave = true;
+        self.changed.notify_all();
+    }
+
+    /// Has the main thread run `job` and waits for it, detached and no longer than `limit`.
+    pub(crate) fn call<R: Send + 'static>(
+        &self,
+        limit: Option<Duration>,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        if self.is_current() {
+            return Ok(job());
+        }
+        let slot = Arc::new(Slot { result: Mutex::new(None), done: Condvar::new() });
+        let filled = Arc::clone(&slot);
+        {
+            let mut queue = self.lock();
+            if !queue.waits {
+                let text = "the thread that Python was started on does not wait for jobs";
+                return Err(Error::new(ErrorKind::NoMainThread, text));
+            }
+            queue.jobs.push_back(Box::new(move || {
+                let result = catch_unwind(AssertUnwindSafe(job));
+                *filled.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+                filled.done.notify_all();
+            }));
+        }
+        self.changed.notify_all();
+        attach::detached(|| slot.wait(limit))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the result of a job arrives.
+struct Slot<R> {
+    result: Mutex<Option<Result<R, Box<dyn Any + Send>>>>,
+    done: Condvar,
+}
+
+impl<R> Slot<R> {
+    fn wait(&self, limit: Option<Duration>) -> Result<R, Error> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(result) = result.take() {
+                return result.map_err(|panic| resume_unwind(panic));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            result = match left {
+                None => self.done.wait(result).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    let text = "Python's main thread did not finish in time";
+                    return Err(Error::new(ErrorKind::Timeout, text));
+                }
+                Some(left) => {
+                    let waited = self.done.wait_timeout(result, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// Lets the calling thread have signals only while it works.
+pub(crate) struct SignalGate {
+    original: libc::sigset_t,
+    blocked: libc::sigset_t,
+}
+
+impl SignalGate {
+    pub(crate) fn of_this_thread() -> SignalGate {
+        let mut original = MaybeUninit::uninit();
+        let mut blocked = MaybeUninit::uninit();
+        // SAFETY: both calls fill the set they are given and cannot fail with these arguments.
+        unsafe {
+            libc::sigfillset(blocked.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), original.as_mut_ptr());
+            SignalGate { original: original.assume_init(), blocked: blocked.assume_init() }
+        }
+    }
+
+    /// Opens the gate for work, or closes it.
+    pub(crate) fn set(&self, open: bool) {
+        let set = if open { &self.original } else { &self.blocked };
+        // SAFETY: a filled set; only this thread's mask changes.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, ptr::null_mut()) };
+    }
+}
+
+/// What happens on a signal, to be put back later.
+pub(crate) struct Disposition {
+    signal: libc::c_int,
+    action: libc::sigaction,
+}
+
+impl Disposition {
+    pub(crate) fn of(signal: libc::c_int) -> Disposition {
+        let mut action = MaybeUninit::zeroed();
+        // SAFETY: writes the current action; zeros are a valid one if the signal has none.
+        let action = unsafe {
+            libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+            action.assume_init()
+        };
+        Disposition { signal, action }
+    }
+
+    pub(crate) fn restore(&self) {
+        // SAFETY: an action that was in force before.
+        unsafe { libc::sigaction(self.signal, &self.action, ptr::null_mut()) };
+    }
+}
