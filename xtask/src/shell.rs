@@ -4,6 +4,7 @@
 //! passed as they are and quoted only for showing.
 
 use std::ffi::OsStr;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -52,6 +53,14 @@ pub(crate) fn stdout(command: &mut Command) -> Result<String> {
 /// Runs a command without showing anything, for questions whose failure is an answer.
 pub(crate) fn ask(command: &mut Command) -> std::io::Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output()
+}
+
+/// The same with something to read on its standard input.
+pub(crate) fn put(command: &mut Command, input: &str) -> std::io::Result<Output> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    command.stdin(file).stdout(Stdio::piped()).stderr(Stdio::piped()).output()
 }
 
 /// The command as one would type it, with the variables that were set for it.

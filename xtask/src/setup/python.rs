@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::ask;
+use crate::shell::put;
 
 /// A CPython that an engine can be built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,13 +75,17 @@ pub(crate) fn examine(path: &Path) -> Result<Python, String> {
     let executable = locate(path)?;
     let shown = executable.display();
     // -I: what the asking user has in PYTHONPATH or PYTHONHOME is not this Python's business.
-    let output = ask(Command::new(&executable).args(["-I", "-c", QUESTIONS]))
+    let output = put(Command::new(&executable).args(["-I", "-"]), QUESTIONS)
         .map_err(|e| format!("{shown} cannot be run: {e}"))?;
     let answers = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !answers.contains("version=") {
         let errors = String::from_utf8_lossy(&output.stderr);
         let last = errors.lines().rev().find(|line| !line.trim().is_empty());
-        let why = last.map_or_else(|| output.status.to_string(), str::to_owned);
+        let why = match last {
+            Some(line) => line.to_owned(),
+            None if output.status.success() => "it gives no answer".to_owned(),
+            None => output.status.to_string(),
+        };
         return Err(format!("{shown} is not a Python 3 that runs: {why}"));
     }
     understand(&executable, &answers, |path| path.is_file())
