@@ -28,7 +28,7 @@ use self::config::{Modules, Mpm, Site};
 use self::server::Server;
 use crate::build::{self, Dist, Profile, replace};
 use crate::setup::python::Python;
-use crate::setup::{self, Missing};
+use crate::setup::{self, Missing, Obstacle};
 use crate::shell::{is_root, root};
 
 /// `cargo xtask serve`.
@@ -223,25 +223,31 @@ fn choose_mpm(wanted: Option<Mpm>, modules: &Modules) -> Result<Mpm> {
 /// The Python that was named, if it can be used; else the default, or where that cannot be used,
 /// the system's.
 fn choose_python(args: &Args, python: &Python, user: Option<&User>) -> Result<Python> {
-    let Err(why) = usable(python, user) else { return Ok(python.clone()) };
+    let Some(why) = obstacle(python, user)? else { return Ok(python.clone()) };
     if args.python.is_some() {
-        return Err(why);
+        return Err(why.into());
     }
-    let system = setup::system_python(&args.setup).context(why.to_string())?;
-    usable(&system, user)?;
-    eprintln!("note: {why}");
+    eprintln!("note: {}", why.cause);
+    let system = setup::system_python(&args.setup)?;
+    if let Some(why) = obstacle(&system, user)? {
+        return Err(why.into());
+    }
     eprintln!("note: so {} serves; --python names another", system.describe());
     Ok(system)
 }
 
-/// Whether embedded mode can use a Python: it is shared, and open to the children's user.
-fn usable(python: &Python, user: Option<&User>) -> Result<()> {
-    let Some(library) = &python.library else { bail!("{}", setup::no_library(python)) };
-    let Some(user) = user else { return Ok(()) };
+/// Why embedded mode cannot use a Python: it is not shared, or closed to the children's user.
+fn obstacle(python: &Python, user: Option<&User>) -> Result<Option<Obstacle>> {
+    let Some(library) = &python.library else { return Ok(Some(setup::no_library(python))) };
+    let Some(user) = user else { return Ok(None) };
     let os = python.stdlib.join("os.py");
-    let parts = [&python.prefix, &python.base, &python.executable, library, &os];
     let what = format!("Python {} at", python.version);
-    parts.into_iter().filter(|part| part.exists()).try_for_each(|part| user.check(&what, part))
+    for part in [&python.prefix, &python.base, &python.executable, library, &os] {
+        if let (true, Some(why)) = (part.exists(), user.obstacle(&what, part)?) {
+            return Ok(Some(why));
+        }
+    }
+    Ok(None)
 }
 
 /// The temporary directory of one server.

@@ -120,7 +120,7 @@ pub(crate) fn system_python(args: &Options) -> Result<Python> {
             python::examine(path).map_err(|text| vec![Problem::mendable(text, Need::Python)])?;
         match python.library {
             Some(_) => Ok(python),
-            None => Err(vec![Problem::mendable(no_library(&python), Need::Python)]),
+            None => Err(vec![Problem::mendable(no_library(&python).cause, Need::Python)]),
         }
     };
     let problems = match look() {
@@ -131,13 +131,28 @@ pub(crate) fn system_python(args: &Options) -> Result<Python> {
     look().map_err(|problems| anyhow::anyhow!(sentences(&problems)))
 }
 
-/// The sentence about a Python that embedded mode cannot use.
-pub(crate) fn no_library(python: &Python) -> String {
-    format!(
-        "{} has no shared libpython, which embedded mode opens: install it (on Debian \
-         libpython3-dev), or build that Python with --enable-shared",
-        python.describe()
-    )
+/// What is in the way, and what could be done about it.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    pub(crate) cause: String,
+    pub(crate) advice: String,
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; {}", self.cause, self.advice)
+    }
+}
+
+impl std::error::Error for Obstacle {}
+
+/// What is wrong with a Python that embedded mode cannot use.
+pub(crate) fn no_library(python: &Python) -> Obstacle {
+    Obstacle {
+        cause: format!("{} has no shared libpython, which embedded mode opens", python.describe()),
+        advice: "install it (on Debian libpython3-dev), or build that Python with --enable-shared"
+            .to_owned(),
+    }
 }
 
 fn look(args: &Options, pythons: &[PathBuf]) -> Result<Machine, Vec<Problem>> {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::setup::Obstacle;
 use crate::shell::ask;
 
 /// Whom the server's children run as.
@@ -79,24 +80,27 @@ impl User {
         Ok(None)
     }
 
-    /// Fails with a sentence if the user may not read `path`. `what` begins it.
-    pub(crate) fn check(&self, what: &str, path: &Path) -> Result<()> {
-        match self.closed(path)? {
-            None => Ok(()),
-            Some(part) => bail!("{}", self.sentence(what, path, &part)),
-        }
-    }
-
-    fn sentence(&self, what: &str, path: &Path, part: &Path) -> String {
-        format!(
+    /// Why the user may not read `path`, if so. `what` begins the sentence.
+    pub(crate) fn obstacle(&self, what: &str, path: &Path) -> Result<Option<Obstacle>> {
+        let Some(part) = self.closed(path)? else { return Ok(None) };
+        let cause = format!(
             "{what} {} cannot be read by {}, the user Apache's children run as here, because {} is \
-             closed to it; put it elsewhere, open that (chmod o+{} {}), or do this as an ordinary user",
+             closed to it",
             path.display(),
             self.name,
-            part.display(),
-            if part.is_dir() && part != path { "x" } else { "rX" },
-            crate::shell::quote(part.as_os_str()),
-        )
+            part.display()
+        );
+        let mode = if part.is_dir() && part != path { "x" } else { "rX" };
+        let part = crate::shell::quote(part.as_os_str());
+        let advice = format!(
+            "put it elsewhere, do this as an ordinary user, or open that: chmod o+{mode} {part}"
+        );
+        Ok(Some(Obstacle { cause, advice }))
+    }
+
+    /// The same as an error.
+    pub(crate) fn check(&self, what: &str, path: &Path) -> Result<()> {
+        self.obstacle(what, path)?.map_or(Ok(()), |obstacle| Err(obstacle.into()))
     }
 }
 
