@@ -85,9 +85,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let default = machine.pythons.first().context("no Python")?;
     let python = choose_python(args, default, user.as_ref())?;
 
+    check_app(&app, user.as_ref())?;
+
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     if profile == Profile::Dev {
-        eprintln!("Building (quick to compile, slow to answer; --release for the real thing)");
+        eprintln!("Building without optimisation, which is quicker; --release for speed");
     }
     let dist = build::build(&machine, std::slice::from_ref(&python), profile)?;
 
@@ -305,14 +307,6 @@ impl Home<'_> {
                 Ok(Placed { script, callable: callable.clone(), import_from })
             }
             App::Module { module, callable, directory } => {
-                self.check("the application's directory", directory)?;
-                let first = module.split('.').next().unwrap_or_default();
-                for name in [first.to_owned(), format!("{first}.py")] {
-                    let path = directory.join(name);
-                    if path.exists() {
-                        self.check("the application", &path)?;
-                    }
-                }
                 let script = self.path().join("app.wsgi");
                 std::fs::write(&script, app::importing(module, callable, directory)?)?;
                 open(&script, 0o644)?;
@@ -321,19 +315,43 @@ impl Home<'_> {
         }
     }
 
+    /// The script itself, or a copy if it is one of this project's and closed to the children.
     fn open_script(&self, path: &Path) -> Result<PathBuf> {
-        let closed = self.check("the application", path);
-        let examples = root().join("examples");
-        let (Err(_), Ok(name)) = (&closed, path.strip_prefix(&examples)) else {
-            return closed.map(|()| path.to_path_buf());
+        let closed = match self.user {
+            Some(user) => user.closed(path)?.is_some(),
+            None => false,
         };
-        let copy = self.path().join("examples");
-        copy_tree(&examples, &copy)?;
-        Ok(copy.join(name))
+        let examples = examples();
+        match path.strip_prefix(&examples) {
+            Ok(name) if closed => {
+                let copy = self.path().join("examples");
+                copy_tree(&examples, &copy)?;
+                Ok(copy.join(name))
+            }
+            _ => Ok(path.to_path_buf()),
+        }
     }
+}
 
-    fn check(&self, what: &str, path: &Path) -> Result<()> {
-        self.user.map_or(Ok(()), |user| user.check(what, path))
+fn examples() -> PathBuf {
+    root().join("examples")
+}
+
+/// Fails if the children could not read an application where it is. This project's own are copied.
+fn check_app(app: &App, user: Option<&User>) -> Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    match app {
+        App::Script { path, .. } if path.starts_with(examples()) => Ok(()),
+        App::Script { path, .. } => user.check("the application", path),
+        App::Module { module, directory, .. } => {
+            user.check("the application's directory", directory)?;
+            let first = module.split('.').next().unwrap_or_default();
+            [first.to_owned(), format!("{first}.py")]
+                .iter()
+                .map(|name| directory.join(name))
+                .filter(|path| path.exists())
+                .try_for_each(|path| user.check("the application", &path))
+        }
     }
 }
 

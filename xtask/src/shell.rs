@@ -22,6 +22,7 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    dies_with_us(&mut command);
     command
 }
 
@@ -99,6 +100,29 @@ pub(crate) fn is_root() -> bool {
     // SAFETY: geteuid(2) takes nothing, touches no memory and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
+
+/// Has the kernel end a command when we are killed, so that nothing goes on without us (on Linux).
+#[cfg(target_os = "linux")]
+pub(crate) fn dies_with_us(command: &mut Command) {
+    let parent = std::process::id();
+    let die = move || {
+        // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes a number and touches no memory.
+        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+        // SAFETY: getppid(2) takes nothing and cannot fail.
+        let orphaned = unsafe { libc::getppid() } != parent.cast_signed();
+        if done != 0 || orphaned {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec the closure calls only prctl and getppid, which are
+    // async-signal-safe, and allocates nothing (L1).
+    unsafe { command.pre_exec(die) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn dies_with_us(_: &mut Command) {}
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::config::PROBE;
+use crate::shell::dies_with_us;
 
 /// How long it may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -144,27 +145,6 @@ fn relay(
     });
     receiver
 }
-
-#[cfg(target_os = "linux")]
-fn dies_with_us(command: &mut Command) {
-    let parent = std::process::id();
-    let die = move || {
-        // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes a number and touches no memory.
-        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
-        // SAFETY: getppid(2) takes nothing and cannot fail.
-        let orphaned = unsafe { libc::getppid() } != parent.cast_signed();
-        if done != 0 || orphaned {
-            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure calls only prctl and getppid, which are
-    // async-signal-safe, and allocates nothing (L1).
-    unsafe { command.pre_exec(die) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn dies_with_us(_: &mut Command) {}
 
 #[cfg(test)]
 mod tests {
