@@ -111,6 +111,16 @@ pub(crate) fn find_apache(args: &Options) -> Result<Apache> {
     })
 }
 
+/// Sees to it that the Pythons of a machine can make virtual environments, which tests do.
+pub(crate) fn ensure_venv(options: &Options, machine: Machine) -> Result<Machine> {
+    let lacking = machine.pythons.iter().find(|python| !python.venv);
+    let Some(python) = lacking else { return Ok(machine) };
+    let text = format!("{} makes no virtual environments: it has no ensurepip", python.describe());
+    provide(&[Problem::mendable(text.clone(), Need::Venv)], options.yes, true)?;
+    let machine = ensure(options, &[], Missing::Report)?;
+    if machine.pythons.iter().all(|python| python.venv) { Ok(machine) } else { bail!(text) }
+}
+
 /// Gives a Python of the system itself, installing one if need be. For servers whose processes may
 /// not read the one on PATH.
 pub(crate) fn system_python(args: &Options) -> Result<Python> {

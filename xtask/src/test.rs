@@ -58,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn all(args: &Args, steps: &mut Steps) -> Result<()> {
     let machine = setup::ensure(&args.setup, &[], Missing::Install)?;
+    let machine = setup::ensure_venv(&args.setup, machine)?;
     let crates = Crates::of_workspace()?;
     let pythons = choose_pythons(&machine, args.nightly);
     skipped_mpms(&machine)?;
@@ -192,6 +193,8 @@ fn choose_pythons(machine: &Machine, nightly: bool) -> Vec<Python> {
         if chosen.contains(python) {
         } else if python.library.is_none() {
             left_out.push(format!("{name} has no shared libpython"));
+        } else if !python.venv {
+            left_out.push(format!("{name} has no ensurepip, which virtual environments need"));
         } else if let (false, Some(other)) =
             (nightly, chosen.iter().find(|other| other.tag() == python.tag()))
         {

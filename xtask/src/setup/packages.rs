@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Compiler,
     /// A Python that can run applications, with its shared library and `venv`.
     Python,
+    /// What Debian takes out of its Python: `ensurepip`, without which no environment is made.
+    Venv,
 }
 
 /// A package manager that we know how to drive.
@@ -50,23 +52,24 @@ impl Manager {
             (Apt, Libclang) => &["libclang-dev"],
             (Apt, Compiler) => &["gcc", "libc6-dev"],
             (Apt, Python) => &["python3", "python3-dev", "python3-venv"],
+            (Apt, Venv) => &["python3-venv"],
             (Dnf, Httpd) => &["httpd"],
             (Dnf, ApacheHeaders) => &["httpd-devel"],
             (Dnf, Libclang) => &["clang-devel"],
             (Dnf, Compiler) => &["gcc"],
-            (Dnf, Python) => &["python3", "python3-devel"],
+            (Dnf, Python | Venv) => &["python3", "python3-devel"],
             (Apk, Httpd) => &["apache2"],
             (Apk, ApacheHeaders) => &["apache2-dev"],
             (Apk, Libclang) => &["clang-dev", "clang-libclang"],
             (Apk, Compiler) => &["gcc", "musl-dev"],
-            (Apk, Python) => &["python3", "python3-dev"],
+            (Apk, Python | Venv) => &["python3", "python3-dev"],
             (Pacman, Httpd | ApacheHeaders) => &["apache"],
             (Pacman, Libclang) => &["clang"],
             (Pacman, Compiler) => &["gcc"],
-            (Pacman, Python) => &["python"],
+            (Pacman, Python | Venv) => &["python"],
             (Brew, Httpd | ApacheHeaders) => &["httpd"],
             (Brew, Libclang | Compiler) => &["llvm"],
-            (Brew, Python) => &["python"],
+            (Brew, Python | Venv) => &["python"],
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Python {
     pub(crate) suffix: String,
     /// The standard library.
     pub(crate) stdlib: PathBuf,
+    /// Whether it can make virtual environments with pip.
+    pub(crate) venv: bool,
     /// The shared libpython, where there is one.
     pub(crate) library: Option<PathBuf>,
 }
@@ -55,7 +57,7 @@ const OLDEST: (u32, u32) = (3, 10);
 
 /// What is asked. Works on every Python 3, so that an old one can say that it is old.
 const QUESTIONS: &str = "
-import sys, sysconfig
+import importlib.util, sys, sysconfig
 c = sysconfig.get_config_var
 print('implementation', sys.implementation.name, sep='=')
 print('version', '.'.join(map(str, sys.version_info[:3])), sep='=')
@@ -63,6 +65,7 @@ print('executable', sys.executable, sep='=')
 print('prefix', sys.prefix, sep='=')
 print('base', sys.base_prefix, sep='=')
 print('suffix', c('EXT_SUFFIX'), sep='=')
+print('venv', importlib.util.find_spec('ensurepip') is not None, sep='=')
 print('stdlib', sysconfig.get_path('stdlib'), sep='=')
 for d in (c('LIBDIR'), str(c('LIBDIR')) + '/' + str(c('MULTIARCH')), sys.base_prefix + '/lib'):
     for f in (c('INSTSONAME'), c('LDLIBRARY')):
@@ -153,6 +156,7 @@ fn understand(
         prefix: one("prefix")?.into(),
         base: one("base")?.into(),
         stdlib: one("stdlib")?.into(),
+        venv: one("venv")? == "True",
         version,
         suffix,
         library,
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
 
     const ANSWERS: &str = "implementation=cpython\nversion=3.13.0\nexecutable=/srv/venv/bin/python3\nprefix=/srv/venv\n\
-        base=/opt/py=3.13\nsuffix=.cpython-313-x86_64-linux-gnu.so\nstdlib=/opt/py/lib/python3.13\n\
+        base=/opt/py=3.13\nsuffix=.cpython-313-x86_64-linux-gnu.so\nvenv=True\nstdlib=/opt/py/lib/python3.13\n\
         library=/opt/py/lib/libpython3.13.a\nlibrary=/opt/py/lib/None\n\
         library=/opt/py/lib/libpython3.13.so.1.0\n";
 
@@ -214,6 +218,7 @@ mod tests {
         let python = check(ANSWERS).unwrap();
         assert_eq!(python.version, "3.13.0");
         assert_eq!(python.executable, Path::new("/srv/venv/bin/python3"));
+        assert!(python.venv);
         assert_eq!(python.tag(), "cpython-313-x86_64-linux-gnu");
         assert_eq!(python.prefix, Path::new("/srv/venv"));
         assert_eq!(python.base, Path::new("/opt/py=3.13"));
