@@ -1,0 +1,187 @@
+//! Instructions per request, counted by callgrind: a figure that does not depend on the machine.
+//!
+//! Apache runs as one process (`httpd -X`) under valgrind and answers two numbers of requests on one
+//! persistent connection; the difference divided by the difference is a request, start and end
+//! cancel out. User space only: what the kernel does is not seen.
+//! The ratio to a bare handler in the same run is held against `instructions.budget`.
+//! <https://valgrind.org/docs/manual/cl-manual.html>
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::contestants;
+use crate::lab::Lab;
+use crate::{place, report};
+
+/// Requests of the two runs. The first is enough for Python to have specialised its code and for
+/// every cache to be full.
+const REQUESTS: (u32, u32) = (400, 2400);
+/// How far above its budget a figure may be.
+const SLACK: f64 = 1.05;
+
+/// What is counted: a name and the lines of its configuration.
+struct Counted {
+    name: &'static str,
+    lines: fn(&Lab) -> Result<String>,
+}
+
+const COUNTED: &[Counted] = &[
+    Counted { name: "static", lines: |_| Ok(String::new()) },
+    Counted { name: BARE, lines: contestants::bare },
+    Counted {
+        name: "ours-embedded",
+        lines: |lab| Ok(contestants::embedded(lab, lab.module()?, "hello.py")),
+    },
+    Counted {
+        name: "c-embedded",
+        lines: |lab| Ok(contestants::embedded(lab, &lab.peers.c_module()?, "hello.py")),
+    },
+];
+
+/// What the others are divided by.
+const BARE: &str = "bare";
+
+/// Counts, prints a table, and fails where a budget is exceeded.
+pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<ExitCode> {
+    if which::which("valgrind").is_err() {
+        bail!("valgrind is not on PATH; install it with: sudo apt-get install valgrind");
+    }
+    for name in only {
+        if !COUNTED.iter().any(|counted| counted.name == name) {
+            bail!("{name} is not among what is counted");
+        }
+    }
+    let budgets = read_budgets(&std::fs::read_to_string(budget_file())?)?;
+    let wanted = |counted: &&Counted| {
+        only.is_empty() || counted.name == BARE || only.iter().any(|name| name == counted.name)
+    };
+    let mut figures: Vec<(&str, Result<f64>)> = Vec::new();
+    for counted in COUNTED.iter().filter(wanted) {
+        eprintln!("counting {}", counted.name);
+        figures.push((counted.name, count(lab, counted, keep)));
+    }
+    let bare = figures.iter().find(|(name, _)| *name == BARE);
+    let bare = bare.and_then(|(_, figure)| figure.as_ref().ok().copied());
+
+    let mut exceeded = false;
+    print!("{}", report::heading(lab));
+    println!("| hello world, `httpd -X` | instructions / request | / {BARE} | budget | |");
+    println!("|---|---|---|---|---|");
+    for (name, figure) in &figures {
+        let budget = budgets.get(*name).copied();
+        let budget_text = budget.map_or("-".to_owned(), |budget| format!("{budget:.2}"));
+        let (figure, ratio) = match figure {
+            Ok(figure) => (*figure, bare.map(|bare| figure / bare)),
+            Err(error) => {
+                println!("| {name} | - | - | {budget_text} | {error:#} |");
+                // A figure with a budget has to exist.
+                exceeded |= budget.is_some();
+                continue;
+            }
+        };
+        let verdict = match (ratio, budget) {
+            (Some(ratio), Some(budget)) if ratio > budget * SLACK => {
+                exceeded = true;
+                "**exceeded**"
+            }
+            (Some(ratio), Some(budget)) if ratio * SLACK < budget => "could be lowered",
+            (None, Some(_)) => {
+                exceeded = true;
+                "no bare handler to compare with"
+            }
+            _ => "",
+        };
+        let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        println!("| {name} | {figure:.0} | {ratio} | {budget_text} | {verdict} |");
+    }
+    Ok(if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn count(lab: &Lab, counted: &Counted, keep: Option<&Path>) -> Result<f64> {
+    let lines = (counted.lines)(lab)?;
+    let few = total(lab, counted.name, &lines, REQUESTS.0, None)?;
+    let many = total(lab, counted.name, &lines, REQUESTS.1, keep)?;
+    let between = many.checked_sub(few).context("more requests took fewer instructions")?;
+    Ok(between as f64 / f64::from(REQUESTS.1 - REQUESTS.0))
+}
+
+/// Instructions of a whole run with that many requests.
+fn total(lab: &Lab, name: &str, lines: &str, requests: u32, keep: Option<&Path>) -> Result<u64> {
+    let run = format!("count-{name}-{requests}");
+    // Opened by root, and once more by whoever Apache has become when it ends.
+    let file = lab.scratch(&format!("{run}.callgrind"))?;
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=callgrind", "--quiet", "--dump-instr=no"])
+        .arg(format!("--callgrind-out-file={}", file.display()));
+    let mut server = lab.httpd_under(&mut valgrind, &run, lines)?;
+    let mut connection = crate::http::Connection::open(server.port)?;
+    for _ in 0..requests {
+        let response = connection.request("/hello", None)?;
+        if response.status != 200 || response.body != b"Hello, world!" {
+            bail!("it answered {} with {} bytes", response.status, response.body.len());
+        }
+    }
+    drop(connection);
+    if !server.stop_within(Duration::from_secs(60)) {
+        bail!("it did not stop by itself, so nothing was counted");
+    }
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    if let Some(keep) = keep {
+        std::fs::create_dir_all(keep)?;
+        std::fs::copy(&file, keep.join(format!("callgrind.out.{name}.{requests}")))?;
+    }
+    read_total(&text).context("callgrind wrote no total")
+}
+
+fn read_total(text: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals:").or_else(|| line.strip_prefix("summary:")))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn budget_file() -> PathBuf {
+    place::root().join("bench/instructions.budget")
+}
+
+/// Lines of a name and the greatest ratio to the bare handler; `#` begins a comment.
+fn read_budgets(text: &str) -> Result<BTreeMap<String, f64>> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let (name, ratio) = line.split_once(' ').with_context(|| format!("budget {line:?}"))?;
+            if !COUNTED.iter().any(|counted| counted.name == name) {
+                bail!("a budget for {name}, which is not counted");
+            }
+            let ratio = ratio.trim().parse().with_context(|| format!("budget {line:?}"))?;
+            Ok((name.to_owned(), ratio))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_committed_budget_is_readable() {
+        let text = std::fs::read_to_string(budget_file()).unwrap();
+        let budgets = read_budgets(&text).unwrap();
+        assert!(budgets["ours-embedded"] > 1.0);
+        assert!(read_budgets("ours-embedded").is_err());
+        assert!(read_budgets("somebody 2.0").is_err());
+    }
+
+    #[test]
+    fn callgrind_states_its_total() {
+        assert_eq!(read_total("version: 1\nevents: Ir\n\nfn=(1) a\n1 5\ntotals: 123\n"), Some(123));
+        assert_eq!(read_total("version: 1\n"), None);
+    }
+}

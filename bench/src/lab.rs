@@ -1,0 +1,211 @@
+//! Everything a contestant needs to start: Apache, peers, builds, a private directory.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tempfile::TempDir;
+
+use crate::build::{Built, Ours};
+use crate::http::Connection;
+use crate::httpd::Apache;
+use crate::loads::{self, Kind};
+use crate::peers::Peers;
+use crate::place::{self, User};
+use crate::process::Process;
+
+/// How long a server may take to answer first.
+const START: Duration = Duration::from_secs(20);
+
+/// The surroundings of a run.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) apache: Apache,
+    pub(crate) peers: Peers,
+    pub(crate) user: Option<User>,
+    ours: Ours,
+    dir: TempDir,
+}
+
+/// A contestant that answers.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where to send requests.
+    pub(crate) port: u16,
+    /// Front first, so that it stops first.
+    processes: Vec<Process>,
+}
+
+impl Running {
+    /// Its processes, without their descendants.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// Fails if one of its processes has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(Process::check)
+    }
+
+    /// Stops it and gives whether it went by itself.
+    pub(crate) fn stop_within(&mut self, patience: Duration) -> bool {
+        self.processes.iter_mut().all(|process| process.stop_within(patience))
+    }
+
+    /// The same contestant behind another one.
+    pub(crate) fn behind(mut self, front: Running) -> Running {
+        let mut processes = front.processes;
+        processes.append(&mut self.processes);
+        Running { port: front.port, processes }
+    }
+}
+
+impl Lab {
+    /// Finds, installs, copies and builds what is missing.
+    pub(crate) fn set_up(python: &Path, cache: Option<&Path>, build: bool) -> Result<Lab> {
+        let user = place::serving_user()?;
+        let cache = place::cache(user.as_ref(), cache)?;
+        let apache = Apache::find()?;
+        let peers = Peers::set_up(python, &cache, user.as_ref(), &apache.apxs)?;
+        let ours = Ours::make(&peers.asked, &cache, user.as_ref(), build);
+        let dir = tempfile::Builder::new().prefix("mod-wsgi-bench-").tempdir()?;
+        let lab = Lab { apache, peers, user, ours, dir };
+        lab.fill()?;
+        Ok(lab)
+    }
+
+    /// Copies of the applications, and the files of the same content.
+    fn fill(&self) -> Result<()> {
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.dir.path(), open)?;
+        for dir in [self.app(), self.htdocs()] {
+            std::fs::create_dir(&dir)?;
+        }
+        let from = place::root().join("bench/app");
+        for name in ["app.py", "hello.py", "report.lua"] {
+            std::fs::copy(from.join(name), self.app().join(name))
+                .with_context(|| format!("{}/{name}", from.display()))?;
+        }
+        for load in loads::ALL.iter().filter(|load| load.kind < Kind::Work) {
+            std::fs::write(self.htdocs().join(load.path.trim_matches('/')), (load.body)())?;
+        }
+        Ok(())
+    }
+
+    /// The directory of the applications.
+    pub(crate) fn app(&self) -> PathBuf {
+        self.dir.path().join("app")
+    }
+
+    /// The directory of the files.
+    pub(crate) fn htdocs(&self) -> PathBuf {
+        self.dir.path().join("htdocs")
+    }
+
+    /// An empty file that the serving user may write to, as root may.
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf> {
+        let file = self.dir.path().join(name);
+        std::fs::write(&file, "")?;
+        if let Some(user) = &self.user {
+            std::os::unix::fs::chown(&file, Some(user.uid), Some(user.gid))?;
+        }
+        Ok(file)
+    }
+
+    /// Our module.
+    pub(crate) fn module(&self) -> Result<&Path> {
+        there(&self.ours.module)
+    }
+
+    /// The handler without Python.
+    pub(crate) fn bare(&self) -> Result<&Path> {
+        there(&self.ours.bare)
+    }
+
+    /// The embedding example.
+    pub(crate) fn hyper(&self) -> Result<&Path> {
+        there(&self.ours.hyper)
+    }
+
+    /// Starts an Apache with these lines at the end of its configuration.
+    pub(crate) fn httpd(&self, name: &str, own: &str) -> Result<Running> {
+        let mut command = Command::new(&self.apache.httpd);
+        command.arg("-DFOREGROUND");
+        self.apache(&mut command, name, own)
+    }
+
+    /// The same as one process under another program, which `before` begins.
+    pub(crate) fn httpd_under(
+        &self,
+        before: &mut Command,
+        name: &str,
+        own: &str,
+    ) -> Result<Running> {
+        self.apache(before.arg(&self.apache.httpd).arg("-X"), name, own)
+    }
+
+    fn apache(&self, command: &mut Command, name: &str, own: &str) -> Result<Running> {
+        let port = free_port()?;
+        let dir = self.dir.path().join(name);
+        let user = self.user.as_ref();
+        let config = self.apache.configure(&dir, &self.htdocs(), port, user, own)?;
+        command.arg("-f").arg(&config).env("LD_LIBRARY_PATH", &self.peers.lib);
+        self.start(name, port, command, None).map_err(|error| {
+            match std::fs::read_to_string(dir.join("error.log")) {
+                Ok(log) if !log.is_empty() => error.context(last_lines(&log)),
+                _ => error,
+            }
+        })
+    }
+
+    /// Starts a server of its own as the serving user; the arguments get the port to listen on.
+    pub(crate) fn server(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: impl FnOnce(u16) -> Vec<String>,
+    ) -> Result<Running> {
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.args(arguments(port)).current_dir(self.app());
+        command.env("LD_LIBRARY_PATH", &self.peers.lib);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        self.start(name, port, &mut command, self.user.as_ref())
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        port: u16,
+        command: &mut Command,
+        user: Option<&User>,
+    ) -> Result<Running> {
+        let log = self.dir.path().join(format!("{name}.out"));
+        let mut process = Process::start(command, name, &log, user)?;
+        process.wait_until(START, || answers(port))?;
+        Ok(Running { port, processes: vec![process] })
+    }
+}
+
+/// A server is there once it accepts; what it answers is checked before each round. A back end that
+/// speaks no HTTP is asked nothing.
+fn answers(port: u16) -> Result<()> {
+    Connection::open(port).map(|_| ())
+}
+
+fn there(built: &Built) -> Result<&Path> {
+    built.as_deref().map_err(|why| anyhow!(why.clone()))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
