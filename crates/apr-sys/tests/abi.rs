@@ -1,39 +1,39 @@
-//! The C compiler's opinion of the structures that the module shares with httpd.
+//! The declarations against the C compiler: sizes and offsets of the structures a module shares
+//! with the server, and values of macros that were written down by hand.
 //!
-//! bindgen computes layouts with libclang; this asks the compiler that builds modules, with the
-//! flags `apxs` gives it, for the sizes and for every offset we depend on.
+//! bindgen reads headers with libclang; the server was built by another compiler, perhaps with
+//! other flags. This test asks that compiler's kin the same questions.
+
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 use std::process::Command;
-use std::{env, fs};
 
-use apr_sys::{
-    apr_bucket, apr_bucket_brigade, command_rec, conn_rec, module, request_rec, server_rec,
-};
+use apr_sys::*;
 
-macro_rules! layout {
-    ($table:ident, $type:ident { $($field:ident $(as $c:ident)?),* $(,)? }) => {
-        $table.push((concat!("sizeof(", stringify!($type), ")").to_owned(), size_of::<$type>()));
-        $(
-            #[allow(unused_mut, unused_assignments)]
-            let mut name = stringify!($field);
-            $(name = stringify!($c);)?
-            $table.push((
-                format!("offsetof({}, {})", stringify!($type), name),
-                offset_of!($type, $field),
-            ));
-        )*
+/// Expressions in C and what Rust has for them.
+#[derive(Default)]
+struct Questions(Vec<(String, u64)>);
+
+macro_rules! structure {
+    ($questions:ident, $c:literal, $rust:ty, [$($field:ident),* $(,)?]) => {
+        $questions.0.push((format!("sizeof({})", $c), size_of::<$rust>() as u64));
+        $($questions.0.push((
+            format!("offsetof({}, {})", $c, stringify!($field).trim_end_matches('_')),
+            offset_of!($rust, $field) as u64,
+        ));)*
     };
 }
 
-#[test]
-fn layouts_equal_the_c_compilers() {
-    let mut table = Vec::new();
-    layout!(
-        table,
-        request_rec {
+fn questions() -> Questions {
+    let mut q = Questions::default();
+    structure!(
+        q,
+        "request_rec",
+        request_rec,
+        [
             pool,
             connection,
             server,
@@ -52,7 +52,6 @@ fn layouts_equal_the_c_compilers() {
             status,
             method_number,
             method,
-            allowed,
             sent_bodyct,
             bytes_sent,
             mtime,
@@ -74,6 +73,7 @@ fn layouts_equal_the_c_compilers() {
             content_type,
             handler,
             content_encoding,
+            vlist_validator,
             user,
             ap_auth_type,
             unparsed_uri,
@@ -100,11 +100,15 @@ fn layouts_equal_the_c_compilers() {
             finfo,
             useragent_addr,
             useragent_ip,
-        }
+            trailers_in,
+            trailers_out,
+        ]
     );
-    layout!(
-        table,
-        server_rec {
+    structure!(
+        q,
+        "server_rec",
+        server_rec,
+        [
             process,
             next,
             error_fname,
@@ -112,25 +116,33 @@ fn layouts_equal_the_c_compilers() {
             log,
             module_config,
             lookup_defaults,
-            path,
-            pathlen,
+            defn_name,
+            defn_line_number,
             is_virtual,
-            timeout,
-            keep_alive_timeout,
-            keep_alive_max,
-            limit_req_line,
+            port,
+            server_scheme,
             server_admin,
             server_hostname,
             addrs,
-            port,
-            server_scheme,
-            defn_name,
-            defn_line_number,
-        }
+            timeout,
+            keep_alive_timeout,
+            keep_alive_max,
+            keep_alive,
+            names,
+            wild_names,
+            path,
+            pathlen,
+            limit_req_line,
+            limit_req_fieldsize,
+            limit_req_fields,
+            context,
+        ]
     );
-    layout!(
-        table,
-        conn_rec {
+    structure!(
+        q,
+        "conn_rec",
+        conn_rec,
+        [
             pool,
             base_server,
             vhost_lookup_data,
@@ -138,6 +150,7 @@ fn layouts_equal_the_c_compilers() {
             client_addr,
             client_ip,
             remote_host,
+            remote_logname,
             local_ip,
             local_host,
             id,
@@ -149,18 +162,18 @@ fn layouts_equal_the_c_compilers() {
             bucket_alloc,
             cs,
             data_in_input_filters,
-            keepalives,
+            data_in_output_filters,
             log,
             log_id,
             current_thread,
             master,
-            aborted,
-            keepalive,
-        }
+        ]
     );
-    layout!(
-        table,
-        module {
+    structure!(
+        q,
+        "module",
+        module,
+        [
             version,
             minor_version,
             module_index,
@@ -175,45 +188,127 @@ fn layouts_equal_the_c_compilers() {
             merge_server_config,
             cmds,
             register_hooks,
-        }
+        ]
     );
-    layout!(table, command_rec { name, func, cmd_data, req_override, args_how, errmsg });
-    layout!(table, apr_bucket { link, type_ as type, length, start, data, free, list });
-    layout!(table, apr_bucket_brigade { p, list, bucket_alloc });
-
-    let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("abi.c");
-    let program = directory.path().join("abi");
-    let mut text = "#include <stddef.h>\n#include <stdio.h>\n".to_owned();
-    text.push_str(&fs::read_to_string("build/wrapper.h").unwrap());
-    text.push_str("int main(void) {\n");
-    for (expression, _) in &table {
-        writeln!(text, "printf(\"%zu\\n\", (size_t) {expression});").unwrap();
+    structure!(
+        q,
+        "command_rec",
+        command_rec,
+        [name, func, cmd_data, req_override, args_how, errmsg,]
+    );
+    structure!(
+        q,
+        "cmd_parms",
+        cmd_parms,
+        [info, override_, limited, directive, pool, temp_pool, server, path, cmd, context,]
+    );
+    structure!(q, "core_dir_config", core_dir_config, [cgi_var_rules]);
+    structure!(q, "ap_regmatch_t", ap_regmatch_t, [rm_so, rm_eo]);
+    structure!(q, "ap_regex_t", ap_regex_t, [re_pcre, re_nsub]);
+    structure!(q, "apr_bucket", apr_bucket, [link, type_, length, start, data, free, list]);
+    structure!(q, "apr_bucket_brigade", apr_bucket_brigade, [p, list, bucket_alloc]);
+    structure!(q, "apr_array_header_t", apr_array_header_t, [pool, elt_size, nelts, nalloc, elts]);
+    structure!(q, "apr_table_entry_t", apr_table_entry_t, [key, val, key_checksum]);
+    structure!(q, "apr_finfo_t", apr_finfo_t, [filetype, size, mtime, fname]);
+    structure!(q, "apr_sockaddr_t", apr_sockaddr_t, [port, family]);
+    for (name, value) in [
+        ("MODULE_MAGIC_COOKIE", MODULE_MAGIC_COOKIE),
+        ("MODULE_MAGIC_NUMBER_MAJOR", MODULE_MAGIC_NUMBER_MAJOR as u64),
+        ("TAKE1", TAKE1.into()),
+        ("RAW_ARGS", RAW_ARGS.into()),
+        ("APLOG_CRIT", APLOG_CRIT as u64),
+        ("APLOG_TRACE8", APLOG_TRACE8 as u64),
+        ("AP_MODE_READBYTES", AP_MODE_READBYTES.into()),
+        ("APR_BLOCK_READ", APR_BLOCK_READ.into()),
+        ("HTTP_BAD_GATEWAY", HTTP_BAD_GATEWAY as u64),
+    ] {
+        q.0.push((name.to_owned(), value));
     }
-    text.push_str("return 0; }\n");
-    fs::write(&source, text).unwrap();
-
-    let apxs = env::var("APXS").unwrap_or_else(|_| "apxs".to_owned());
-    let query = |name: &str| run(Command::new(&apxs).args(["-q", name]));
-    let mut compiler = Command::new(env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
-    compiler.arg(&source).arg("-o").arg(&program).arg("-Ibuild");
-    compiler.arg(format!("-I{}", query("INCLUDEDIR").trim()));
-    for name in ["EXTRA_CPPFLAGS", "EXTRA_INCLUDES"] {
-        compiler.args(query(name).split_whitespace());
-    }
-    compiler
-        .args(run(Command::new(query("APR_CONFIG").trim()).arg("--includes")).split_whitespace());
-    run(&mut compiler);
-
-    let answers = run(&mut Command::new(&program));
-    let answers: Vec<usize> = answers.lines().map(|line| line.parse().unwrap()).collect();
-    assert_eq!(answers.len(), table.len());
-    let wrong: Vec<_> = table.iter().zip(&answers).filter(|((_, ours), c)| ours != *c).collect();
-    assert!(wrong.is_empty(), "(expression, ours), C compiler's: {wrong:?}");
+    q
 }
 
-fn run(command: &mut Command) -> String {
+#[test]
+fn structures_are_those_of_the_compiler() {
+    let questions = questions();
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("abi.c");
+    let program = dir.path().join("abi");
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/build/wrapper.h");
+    let mut text = format!("#include \"{header}\"\n#include <stdio.h>\n#include <stddef.h>\n");
+    // Field names that are words of Rust have an underscore there, and only there.
+    text.push_str("int main(void) {\n");
+    for (expression, _) in &questions.0 {
+        writeln!(text, "printf(\"%llu\\n\", (unsigned long long)({expression}));").unwrap();
+    }
+    text.push_str("return 0;\n}\n");
+    std::fs::write(&source, text).unwrap();
+
+    let target = env!("APR_SYS_TARGET");
+    let compiler = cc::Build::new()
+        .target(target)
+        .host(target)
+        .opt_level(0)
+        .cargo_metadata(false)
+        .get_compiler();
+    let mut command: Command = compiler.to_command();
+    command.args(env!("APR_SYS_CLANG_ARGS").split('\u{1f}')).arg(&source).arg("-o").arg(&program);
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let output = Command::new(&program).output().unwrap();
+    assert!(output.status.success());
+    let answers: Vec<u64> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert_eq!(answers.len(), questions.0.len());
+    let wrong: BTreeMap<_, _> = questions
+        .0
+        .iter()
+        .zip(&answers)
+        .filter(|((_, rust), c)| rust != *c)
+        .map(|((expression, rust), c)| (expression, (rust, c)))
+        .collect();
+    assert!(wrong.is_empty(), "expression: (Rust, C) {wrong:#?}");
+}
+
+#[test]
+fn a_ring_is_what_the_macros_make_it() {
+    use std::mem::MaybeUninit;
+    use std::ptr;
+
+    let mut brigade = MaybeUninit::<apr_bucket_brigade>::zeroed();
+    let mut buckets = [MaybeUninit::<apr_bucket>::zeroed(); 3];
+    let brigade: *mut apr_bucket_brigade = brigade.as_mut_ptr();
+    let bucket: Vec<*mut apr_bucket> = buckets.iter_mut().map(|b| b.as_mut_ptr()).collect();
+    let ring = |brigade: *mut apr_bucket_brigade| {
+        // SAFETY: the brigade and the buckets in it are alive below.
+        unsafe {
+            let mut seen = Vec::new();
+            let mut at = apr_brigade_first(brigade);
+            while at != apr_brigade_sentinel(brigade) {
+                seen.push(at);
+                at = apr_bucket_next(at);
+            }
+            seen
+        }
+    };
+    // SAFETY: zeroed memory is a valid value of both structures; what is inserted is in no ring,
+    // what is removed is in this one.
+    unsafe {
+        let sentinel = apr_brigade_sentinel(brigade);
+        (*brigade).list.next = sentinel;
+        (*brigade).list.prev = sentinel;
+        assert!(apr_brigade_empty(brigade));
+        for b in &bucket {
+            apr_brigade_insert_tail(brigade, *b);
+        }
+        assert_eq!(ring(brigade), bucket);
+        apr_bucket_remove(brigade, bucket[1]);
+        assert_eq!(ring(brigade), [bucket[0], bucket[2]]);
+        apr_bucket_remove(brigade, bucket[2]);
+        apr_bucket_remove(brigade, bucket[0]);
+        assert!(apr_brigade_empty(brigade) && ptr::eq((*brigade).list.prev, sentinel));
+    }
 }
