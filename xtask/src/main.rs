@@ -3,6 +3,7 @@
 //! Here is only the dispatch; one file per task. Nothing of the workspace's crates is linked, so
 //! this compiles in seconds and works while they do not.
 
+mod bench;
 mod build;
 mod elf;
 mod install;
@@ -39,6 +40,8 @@ enum Task {
     Serve(serve::Args),
     /// Run everything CI checks
     Test(test::Args),
+    /// Measure this module against its peers (see `bench --help`)
+    Bench(bench::Args),
     /// House lints: module docs, layer arrows, log codes, change notes
     Tidy,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Install(args) => install::run(&args),
         Task::Serve(args) => serve::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::bench(&args),
         Task::Tidy => tidy::run(),
     };
     match done {

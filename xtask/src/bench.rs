@@ -1,0 +1,20 @@
+//! `bench`: hands its arguments to the package `bench`, which is compiled only when it is wanted.
+
+use anyhow::Result;
+
+use crate::shell::{cargo, run};
+
+/// `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Its own arguments; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs the task.
+pub(crate) fn bench(args: &Args) -> Result<()> {
+    // Not the release profile, whose linking costs a minute: the load comes from wrk.
+    run(cargo().args(["run", "--quiet", "--package", "bench", "--"]).args(&args.arguments))
+}
