@@ -60,7 +60,16 @@ def sleep(environ, start_response):
     return [HELLO]
 
 
+def django(environ, start_response):
+    """Imported when first asked for: the other loads are to be free of it."""
+    from page import application
+
+    PAGES["/django"] = application
+    return application(environ, start_response)
+
+
 PAGES = {
+    "/django": django,
     "/hello": hello,
     "/page": page,
     "/stream": stream,

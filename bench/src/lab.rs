@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use crate::build::{Built, Ours};
 use crate::http::Connection;
 use crate::httpd::Apache;
-use crate::loads::{self, Kind};
+use crate::loads::{self, Expected, Kind, Load};
 use crate::peers::Peers;
 use crate::place::{self, User};
-use crate::process::Process;
+use crate::process::{Process, output};
 
 /// How long a server may take to answer first.
 const START: Duration = Duration::from_secs(20);
@@ -85,14 +85,41 @@ impl Lab {
             std::fs::create_dir(&dir)?;
         }
         let from = place::root().join("bench/app");
-        for name in ["app.py", "hello.py", "report.lua"] {
+        for name in ["app.py", "hello.py", "page.py", "report.lua"] {
             std::fs::copy(from.join(name), self.app().join(name))
                 .with_context(|| format!("{}/{name}", from.display()))?;
         }
-        for load in loads::ALL.iter().filter(|load| load.kind < Kind::Work) {
-            std::fs::write(self.htdocs().join(load.path.trim_matches('/')), (load.body)())?;
+        for load in loads::ALL {
+            let file = load.path.trim_matches('/');
+            match load.body {
+                Expected::Made(body) if load.kind < Kind::Work => {
+                    std::fs::write(self.htdocs().join(file), body())?;
+                }
+                Expected::Made(_) => {}
+                Expected::Printed(program) => {
+                    let mut python = Command::new(self.peers.venv.join("bin/python3"));
+                    python.arg(program).current_dir(self.app());
+                    python.env("LD_LIBRARY_PATH", &self.peers.lib);
+                    match output(&mut python) {
+                        Ok(body) => std::fs::write(self.expected(load), body)?,
+                        Err(error) => eprintln!("note: {} is left out: {error:#}", load.name),
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The body a load must be answered with.
+    pub(crate) fn body(&self, load: &Load) -> Result<Vec<u8>> {
+        match load.body {
+            Expected::Made(body) => Ok(body()),
+            Expected::Printed(_) => Ok(std::fs::read(self.expected(load))?),
+        }
+    }
+
+    fn expected(&self, load: &Load) -> PathBuf {
+        self.dir.path().join(format!("{}.body", load.name))
     }
 
     /// The directory of the applications.

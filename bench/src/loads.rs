@@ -14,13 +14,22 @@ pub(crate) struct Load {
     /// Bytes of a request's body; 0 is a GET.
     pub(crate) upload: usize,
     /// The response's body.
-    pub(crate) body: fn() -> Vec<u8>,
+    pub(crate) body: Expected,
     /// Who can serve this besides applications.
     pub(crate) kind: Kind,
     /// Rounds unless the command line says otherwise.
     pub(crate) rounds: u32,
     /// Part of `--quick`.
     pub(crate) quick: bool,
+}
+
+/// A response's body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected {
+    /// Made here.
+    Made(fn() -> Vec<u8>),
+    /// Made by this program among the applications, when a run is set up.
+    Printed(&'static str),
 }
 
 /// What it takes to serve a load, least first.
@@ -51,7 +60,7 @@ pub(crate) const ALL: &[Load] = &[
         about: "10 KiB in one piece, 16 connections",
         path: "/page",
         connections: 16,
-        body: || b"0123456789abcdef".repeat(640),
+        body: Expected::Made(|| b"0123456789abcdef".repeat(640)),
         kind: Kind::Content,
         quick: true,
         ..HELLO
@@ -61,7 +70,7 @@ pub(crate) const ALL: &[Load] = &[
         about: "1 MiB in 16 pieces, length unknown, 4 connections",
         path: "/stream",
         connections: 4,
-        body: mebibyte,
+        body: Expected::Made(mebibyte),
         kind: Kind::Content,
         ..HELLO
     },
@@ -70,7 +79,7 @@ pub(crate) const ALL: &[Load] = &[
         about: "1 MiB in one piece, 4 connections",
         path: "/whole",
         connections: 4,
-        body: mebibyte,
+        body: Expected::Made(mebibyte),
         kind: Kind::Content,
         ..HELLO
     },
@@ -80,7 +89,7 @@ pub(crate) const ALL: &[Load] = &[
         path: "/upload",
         connections: 4,
         upload: 10 << 20,
-        body: || b"10485760".to_vec(),
+        body: Expected::Made(|| b"10485760".to_vec()),
         kind: Kind::Work,
         ..HELLO
     },
@@ -89,7 +98,16 @@ pub(crate) const ALL: &[Load] = &[
         about: "about 1 ms of pure Python, 16 connections",
         path: "/busy",
         connections: 16,
-        body: || (0..24000u32).map(|i| i & 7).sum::<u32>().to_string().into_bytes(),
+        body: Expected::Made(|| (0..24000u32).map(|i| i & 7).sum::<u32>().to_string().into_bytes()),
+        kind: Kind::Work,
+        ..HELLO
+    },
+    Load {
+        name: "django-16",
+        about: "Django: 20 rows from SQLite through a template, 16 connections",
+        path: "/django",
+        connections: 16,
+        body: Expected::Printed("page.py"),
         kind: Kind::Work,
         ..HELLO
     },
@@ -110,7 +128,7 @@ const HELLO: Load = Load {
     path: "/hello",
     connections: 16,
     upload: 0,
-    body: || b"Hello, world!".to_vec(),
+    body: Expected::Made(|| b"Hello, world!".to_vec()),
     kind: Kind::Hello,
     rounds: 5,
     quick: false,

@@ -13,8 +13,13 @@ use crate::place::{self, User};
 use crate::process::{output, run};
 
 /// What is installed.
-const PACKAGES: &[(&str, &str)] =
-    &[("mod_wsgi", "6.1.1"), ("granian", "2.8.7"), ("gunicorn", "27.0.1"), ("uwsgi", "2.0.31")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("django", "5.2.19"),
+    ("mod_wsgi", "6.1.1"),
+    ("granian", "2.8.7"),
+    ("gunicorn", "27.0.1"),
+    ("uwsgi", "2.0.31"),
+];
 
 /// Pythons and packages, ready to run.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) tables: Vec<Table>,
-    /// Contestant to why it took no part, or failed.
+    /// Contestant or load to why it took no part, or failed.
     pub(crate) notes: BTreeMap<&'static str, String>,
     pub(crate) took: Duration,
 }
@@ -91,6 +91,10 @@ pub(crate) fn run(
         }
     }
     for load in loads {
+        if let Err(error) = lab.body(load) {
+            results.notes.insert(load.name, format!("was left out: {error:#}"));
+            continue;
+        }
         let table = measure(lab, &mut running, load, plan, &mut results.notes)?;
         results.tables.push(table);
     }
@@ -157,7 +161,7 @@ fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<
     server.check()?;
     let upload = vec![b'x'; load.upload];
     let body = (load.upload > 0).then_some(upload.as_slice());
-    let expected = (load.body)();
+    let expected = lab.body(load)?;
     ask(server.port, load.path, body, &expected)?;
 
     let pids = server.pids();
