@@ -1,0 +1,174 @@
+//! HEAD: status, reason and headers of a response, with the first part of its body behind them.
+//!
+//! Binary-safe, so nothing a header contains can become another header on the way; values that no
+//! HTTP message may contain are refused when they are read, for the worker that wrote them runs
+//! somebody's application.
+
+use super::codec::{Put, Reader};
+use super::frame::{HEADER, MAX_HEAD};
+use super::{Malformed, pairs};
+
+/// Status line and headers, to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// 100 to 999.
+    pub status: u16,
+    /// Reason phrase; may be empty.
+    pub reason: &'a [u8],
+    /// Length that the response promises; negative if none.
+    pub content_length: i64,
+    /// Header fields in order.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+}
+
+impl Head<'_> {
+    /// Appends room for a frame's header and then the head.
+    ///
+    /// # Errors
+    /// It is longer than [`MAX_HEAD`]; `buffer` is as it was.
+    pub fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), super::TooLarge> {
+        let size: usize =
+            self.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+        let size = FIXED + self.reason.len() + size;
+        if size > MAX_HEAD {
+            return Err(super::TooLarge);
+        }
+        buffer.reserve(HEADER + 4 + size);
+        buffer.put(&[0; HEADER]);
+        buffer.put_u32(size as u32);
+        buffer.put_u16(self.status);
+        buffer.put_u16(0);
+        buffer.put_i64(self.content_length);
+        buffer.put_u32(self.headers.len() as u32);
+        buffer.put_string(self.reason);
+        for (name, value) in self.headers {
+            pairs::put(buffer, name, value);
+        }
+        Ok(())
+    }
+}
+
+const FIXED: usize = 2 + 2 + 8 + 4 + 4;
+
+/// Status line and headers as they arrived. Checked once, when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    status: u16,
+    content_length: i64,
+    reason: &'a [u8],
+    count: usize,
+    headers: &'a [u8],
+}
+
+impl<'a> ResponseHead<'a> {
+    /// Reads the whole part of a HEAD.
+    ///
+    /// # Errors
+    /// It makes no sense, or contains what would not survive as HTTP.
+    pub fn decode(payload: &'a [u8]) -> Result<ResponseHead<'a>, Malformed> {
+        let mut reader = Reader::new(payload);
+        let status = reader.u16()?;
+        reader.u16()?;
+        let content_length = reader.i64()?;
+        let count = reader.u32()? as usize;
+        let reason = reader.string(MAX_HEAD)?;
+        let headers = reader.rest();
+        if !(100..=999).contains(&status) {
+            return Err(Malformed("a status is not of three digits"));
+        }
+        if !is_line(reason) {
+            return Err(Malformed("a reason phrase contains a control character"));
+        }
+        for _ in 0..count {
+            let (name, value) = pairs::read(&mut reader)?;
+            if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+                return Err(Malformed("a header's name is not a token"));
+            }
+            if !is_line(value) {
+                return Err(Malformed("a header's value contains a control character"));
+            }
+        }
+        reader.end()?;
+        Ok(ResponseHead { status, content_length, reason, count, headers })
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase; may be empty.
+    pub fn reason(&self) -> &'a [u8] {
+        self.reason
+    }
+
+    /// Length that the response promises; negative if none.
+    pub fn content_length(&self) -> i64 {
+        self.content_length
+    }
+
+    /// How many header fields there are.
+    pub fn headers_len(&self) -> usize {
+        self.count
+    }
+
+    /// The header fields, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        pairs::Pairs::new(self.headers)
+    }
+}
+
+/// What ends or cuts a line of a header, in HTTP or in C.
+fn is_line(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+}
+
+/// `tchar` of RFC 9110.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn encoded(status: u16, reason: &[u8], headers: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        Head { status, reason, content_length: 5, headers }.encode(&mut buffer).unwrap();
+        buffer.split_off(HEADER + 4)
+    }
+
+    #[test]
+    fn d15_a_colon_in_a_value_stays_there() {
+        let headers: [(&[u8], &[u8]); 2] = [(b"X-A", b": b"), (b"Status", b"404 No")];
+        let bytes = encoded(200, b"Error", &headers);
+        let head = ResponseHead::decode(&bytes).unwrap();
+        assert_eq!((head.status(), head.reason(), head.content_length()), (200, &b"Error"[..], 5));
+        assert_eq!(head.headers().collect::<Vec<_>>(), headers);
+        assert_eq!(head.headers_len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_http_is_refused() {
+        for value in [&b"a\r\nSet-Cookie: x"[..], b"a\nb", b"a\0b"] {
+            assert!(ResponseHead::decode(&encoded(200, b"", &[(b"X", value)])).is_err());
+            assert!(ResponseHead::decode(&encoded(200, value, &[])).is_err());
+        }
+        for name in [&b""[..], b"X:", b"X Y", b"X\r\n", "X\u{e9}".as_bytes()] {
+            assert!(ResponseHead::decode(&encoded(200, b"", &[(name, b"")])).is_err());
+        }
+        assert!(ResponseHead::decode(&encoded(99, b"", &[])).is_err());
+        assert!(ResponseHead::decode(&encoded(1000, b"", &[])).is_err());
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_not_written() {
+        let value = vec![b'x'; MAX_HEAD];
+        let mut buffer = vec![1];
+        let head =
+            Head { status: 200, reason: b"", content_length: -1, headers: &[(b"X", &value)] };
+        assert!(head.encode(&mut buffer).is_err());
+        assert_eq!(buffer, [1]);
+    }
+}
