@@ -24,6 +24,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the only consumers are tests, where a panic is the report")]
 
+pub mod conformance;
 pub mod http;
 pub mod log;
 pub mod matrix;
