@@ -76,8 +76,7 @@ pub(crate) fn is_still(member: &Member) -> bool {
     stat(member.pid).is_some_and(|stat| stat.started == member.started && !stat.zombie)
 }
 
-/// What these processes and their descendants have used. `alone` are servers that are Python
-/// processes themselves and count as that.
+/// What these processes and their descendants have used.
 pub(crate) fn usage(roots: &[u32]) -> Usage {
     let mut sum = Usage::default();
     for member in roots.iter().flat_map(|root| family(*root)) {
@@ -99,7 +98,7 @@ pub(crate) fn usage(roots: &[u32]) -> Usage {
 
 /// A worker of a process group: C mod_wsgi forks them from Apache and renames them, everybody else
 /// executes something else.
-fn is_python(pid: u32) -> bool {
+pub(crate) fn is_python(pid: u32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     if line.starts_with(b"(wsgi:") {
         return true;

@@ -202,12 +202,36 @@ pub(crate) fn embedded(lab: &Lab, module: &Path, app: &str) -> String {
     format!(
         "LoadModule wsgi_module \"{}\"\n\
          WSGIPythonHome \"{}\"\n\
+         WSGIPythonPath \"{}\"\n\
          WSGIScriptAlias / \"{}\"\n\
          WSGIApplicationGroup %{{GLOBAL}}\n",
         module.display(),
         lab.peers.venv.display(),
+        lab.app().display(),
         lab.app().join(app).display(),
     )
+}
+
+/// The lines of a mod_wsgi with many applications, each in an interpreter or a process of its own.
+pub(crate) fn many(lab: &Lab, module: &Path, count: u32, daemon: bool) -> Result<String> {
+    let mut lines = format!(
+        "LoadModule wsgi_module \"{}\"\nWSGIPythonHome \"{}\"\nWSGISocketPrefix \"{}\"\n",
+        module.display(),
+        lab.peers.venv.display(),
+        lab.app().join("many.sock").display(),
+    );
+    for number in 0..count {
+        let script = lab.app().join(format!("app{number}.py"));
+        std::fs::copy(lab.app().join("hello.py"), &script)?;
+        let mut options = String::new();
+        if daemon {
+            // Named below, so it has to stand above.
+            writeln!(lines, "WSGIDaemonProcess app{number} threads=5 display-name=%{{GROUP}}")?;
+            options = format!(" process-group=app{number} application-group=%{{GLOBAL}}");
+        }
+        writeln!(lines, "WSGIScriptAlias /app{number} \"{}\"{options}", script.display())?;
+    }
+    Ok(lines)
 }
 
 fn daemon(lab: &Lab, module: &Path, name: &str, processes: u32, threads: u32) -> Result<Running> {
@@ -217,8 +241,9 @@ fn daemon(lab: &Lab, module: &Path, name: &str, processes: u32, threads: u32) ->
         lines,
         "WSGIRestrictEmbedded On\n\
          WSGISocketPrefix \"{}\"\n\
-         WSGIDaemonProcess bench threads={threads} display-name=%{{GROUP}}",
+         WSGIDaemonProcess bench threads={threads} display-name=%{{GROUP}} python-path=\"{}\"",
         lab.app().join(format!("{name}.sock")).display(),
+        lab.app().display(),
     )?;
     // `processes=1` would say wsgi.multiprocess.
     if processes > 1 {

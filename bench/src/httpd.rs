@@ -107,6 +107,11 @@ impl Apache {
             dir = dir.display(),
             htdocs = htdocs.display(),
         );
+        // What an earlier start left there would explain nothing about this one.
+        let log = dir.join("error.log");
+        if log.exists() {
+            std::fs::remove_file(log)?;
+        }
         let path = dir.join("httpd.conf");
         std::fs::write(&path, text)?;
         Ok(path)

@@ -182,7 +182,7 @@ impl Lab {
         command.arg("-f").arg(&config).env("LD_LIBRARY_PATH", &self.peers.lib);
         self.start(name, port, command, None).map_err(|error| {
             match std::fs::read_to_string(dir.join("error.log")) {
-                Ok(log) if !log.is_empty() => error.context(last_lines(&log)),
+                Ok(log) if !log.is_empty() => anyhow!("{error:#}\n{}", last_lines(&log)),
                 _ => error,
             }
         })

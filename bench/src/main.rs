@@ -9,6 +9,7 @@
 mod accounting;
 mod build;
 mod contestants;
+mod footprint;
 mod http;
 mod httpd;
 mod instructions;
@@ -63,6 +64,9 @@ struct Cli {
     /// Count instructions per request with callgrind and hold them against the budget
     #[arg(long)]
     instructions: bool,
+    /// Start-up time and memory instead of speed, also of many applications in one Apache
+    #[arg(long, conflicts_with_all = ["instructions", "load", "rounds"])]
+    footprint: bool,
     /// With --instructions: where callgrind's files are kept [default: nowhere]
     #[arg(long, value_name = "DIR", requires = "instructions")]
     keep: Option<PathBuf>,
@@ -88,12 +92,16 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     let contestants = pick_contestants(cli)?;
     let loads = pick_loads(cli)?;
-    if !cli.instructions {
+    if !cli.instructions && !cli.footprint {
         wrk::check()?;
     }
     let lab = Lab::set_up(&cli.python, cli.cache.as_deref(), !cli.no_build)?;
     if cli.instructions {
         return instructions::run(&lab, &cli.only, cli.keep.as_deref());
+    }
+    if cli.footprint {
+        print!("{}{}", report::heading(&lab), footprint::run(&lab, &contestants));
+        return Ok(ExitCode::SUCCESS);
     }
     let plan = rounds::Plan {
         rounds: cli.rounds.or(cli.quick.then_some(3)),

@@ -80,7 +80,7 @@ impl Process {
             self.check()?;
             match probe() {
                 Ok(()) => return Ok(()),
-                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
                 Err(error) => {
                     return Err(error.context(format!(
                         "{} does not answer after {limit:?}\n{}",
