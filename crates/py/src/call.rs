@@ -76,6 +76,20 @@ impl<'py> Bound<'py> {
         }
     }
 
+    /// `self(*args)` for a number of arguments known at compile time, without an allocation.
+    ///
+    /// # Errors
+    /// What the call raises.
+    pub fn call_n<const N: usize>(&self, args: [&Bound<'py>; N]) -> Result<'py, Bound<'py>> {
+        let pointers: [*mut ffi::PyObject; N] = args.map(Bound::as_ptr);
+        // SAFETY: as in `call`.
+        unsafe {
+            let result =
+                ffi::PyObject_Vectorcall(self.as_ptr(), pointers.as_ptr(), N, ptr::null_mut());
+            Bound::from_owned(self.py(), result)
+        }
+    }
+
     /// `self(*args, **kwargs)`: `args` is a tuple and `kwargs` a dict.
     ///
     /// # Errors

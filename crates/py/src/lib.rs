@@ -9,16 +9,19 @@
 //! * [`Bound`] is an owned reference that lives no longer than a token;
 //! * [`Global`] is an owned reference that may leave, and says where it came from;
 //! * [`Error`] is a raised exception, taken out of the thread state;
-//! * [`guard`] is the one door through which Python calls us.
+//! * [`guard`] is the one door through which Python calls us;
+//! * [`class`] makes types per interpreter, [`text`] looks into strings and buffers.
 //!
 //! Names follow <https://docs.python.org/3/c-api/>. Nothing here knows what a WSGI request is, and
 //! nothing here starts or attaches to an interpreter: that is the `interp` crate.
 
 mod call;
+pub mod class;
 pub mod compat;
 mod error;
 pub mod guard;
 mod object;
+pub mod text;
 mod token;
 mod value;
 
