@@ -98,4 +98,6 @@ crate::code::codes! { SCRIPT
         "Failed to close source file after reading WSGI script '{}' for {}; continuing with the data already read.";
     WSGI0196 Warn Live
         "Failed to close source file after reading WSGI script '{}' for {}; continuing with the data already read.";
+    WSGI1001 Warn Live
+        "Content length mismatch, expected {}, response generated {}.";
 }
