@@ -1,0 +1,522 @@
+//! `mod_wsgi.Log`, and the text streams over it: `wsgi.errors`, `sys.stdout` and `sys.stderr`.
+//!
+//! A `Log` takes bytes and makes log entries of its lines. One for `wsgi.errors` belongs to a
+//! request. One for a standard stream belongs to the interpreter: what a thread writes while it
+//! serves a request goes to that request, together with its `wsgi.errors`, and anything else to the
+//! server's log, with a buffer per thread for lines that are not finished.
+//!
+//! Making an `io.TextIOWrapper` costs more than the rest of a small request, so those of
+//! `wsgi.errors` are used again, if the application has neither kept nor touched them.
+//!
+//! <https://peps.python.org/pep-3333/#input-and-error-streams>
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use py::class::{self, Arguments, END_OF_GETTERS, END_OF_METHODS, Table};
+use py::text::Buffer;
+use py::{Bound, Error, Result, Token, ffi, guard, text};
+
+use crate::exchange::{self, Exchange, lock};
+use crate::host::{Level, Record, ServerLog};
+use crate::lines::{Lines, Unfinished};
+use crate::state::{Ref, State};
+
+/// What an instance holds.
+struct Log {
+    name: &'static str,
+    target: Target,
+    /// A method has been called since the stream was handed out.
+    touched: AtomicBool,
+}
+
+enum Target {
+    /// The request, until it is over; for the next one after that, see [`Spare`].
+    Request(Mutex<Option<Arc<Exchange>>>),
+    /// What the thread serves, else the server's log.
+    Thread { stream: u64, log: Arc<dyn ServerLog> },
+}
+
+/// A stream that nobody uses.
+pub(crate) struct Spare {
+    stream: Ref,
+    log: Ref,
+}
+
+/// Spare streams kept: as many as requests run at once, within reason.
+const MOST_SPARES: usize = 64;
+
+/// Makes the type.
+pub(crate) fn make_class(py: Token<'_>) -> Result<'_, Bound<'_>> {
+    let slots = [
+        class::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
+        class::slot(ffi::Py_tp_getset, GETTERS.0.as_ptr().cast_mut().cast()),
+    ];
+    // SAFETY: methods and getters take instances of this type only, which is what CPython checks.
+    unsafe { class::make::<Log>(py, c"mod_wsgi.Log", &slots) }
+}
+
+impl State {
+    /// A text stream for `sys.stdout` or `sys.stderr` (`name` is what it calls itself:
+    /// `<stdout>`).
+    ///
+    /// # Errors
+    /// No memory.
+    ///
+    /// # Panics
+    /// `py` is attached to another interpreter.
+    pub fn stream<'py>(&self, py: Token<'py>, name: &'static str) -> Result<'py, Bound<'py>> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        self.check(py);
+        let stream = NEXT.fetch_add(1, Ordering::Relaxed);
+        let target = Target::Thread { stream, log: Arc::clone(&self.log) };
+        let log = Log { name, target, touched: AtomicBool::new(false) };
+        // SAFETY: the class was made for `Log` in this interpreter.
+        let log = unsafe { class::instance(py, self.refs.log.as_ptr(), log)? };
+        self.wrap(py, &log)
+    }
+
+    /// `io.TextIOWrapper(log, encoding='utf-8', errors='replace', line_buffering=True,
+    /// write_through=True)`
+    fn wrap<'py>(&self, py: Token<'py>, log: &Bound<'py>) -> Result<'py, Bound<'py>> {
+        let kwargs = py.dict()?;
+        kwargs.dict_set(c"encoding", &py.str("utf-8")?)?;
+        kwargs.dict_set(c"errors", &py.str("replace")?)?;
+        kwargs.dict_set(c"line_buffering", &py.bool(true))?;
+        kwargs.dict_set(c"write_through", &py.bool(true))?;
+        self.refs.text_stream.bind(py).call_with(&py.tuple([log.clone()])?, Some(&kwargs))
+    }
+}
+
+/// The `wsgi.errors` of a request, to be given back at its end.
+pub(crate) struct Errors<'py> {
+    pub(crate) stream: Bound<'py>,
+    log: Bound<'py>,
+}
+
+/// Makes `wsgi.errors` for `exchange`.
+pub(crate) fn errors<'py>(
+    py: Token<'py>,
+    state: &State,
+    exchange: &Arc<Exchange>,
+) -> Result<'py, Errors<'py>> {
+    let spare = lock(&state.streams).pop();
+    if let Some(spare) = spare {
+        // SAFETY: both references were given to the `Spare`; now they are ours.
+        let (stream, log) = unsafe {
+            let own = |object: Ref| Bound::from_owned(py, object.as_ptr());
+            (own(spare.stream)?, own(spare.log)?)
+        };
+        // SAFETY: made for `Log` below.
+        if let Target::Request(slot) = &unsafe { class::value::<Log>(log.as_ptr()) }.target {
+            *lock(slot) = Some(Arc::clone(exchange));
+        }
+        return Ok(Errors { stream, log });
+    }
+    let log = Log {
+        name: "<wsgi.errors>",
+        target: Target::Request(Mutex::new(Some(Arc::clone(exchange)))),
+        touched: AtomicBool::new(false),
+    };
+    // SAFETY: the class was made for `Log` in this interpreter.
+    let log = unsafe { class::instance(py, state.refs.log.as_ptr(), log)? };
+    let stream = state.wrap(py, &log)?;
+    // Making the stream asked the log what it can do.
+    // SAFETY: made for `Log`.
+    unsafe { class::value::<Log>(log.as_ptr()) }.touched.store(false, Ordering::Relaxed);
+    Ok(Errors { stream, log })
+}
+
+impl Errors<'_> {
+    /// Cuts the stream off from its request, and keeps it for another if that cannot be noticed.
+    pub(crate) fn retire(self, state: &State) {
+        // SAFETY: an instance of `Log`; attached, so reference counts do not change meanwhile
+        // (without a GIL another thread needs a reference of its own to change them, so that they
+        // are higher then).
+        let (log, unshared) = unsafe {
+            let log = class::value::<Log>(self.log.as_ptr());
+            // The stream holds the log, we hold both.
+            let counts = (ffi::Py_REFCNT(self.stream.as_ptr()), ffi::Py_REFCNT(self.log.as_ptr()));
+            (log, counts == (1, 2))
+        };
+        if let Target::Request(slot) = &log.target {
+            drop(lock(slot).take());
+        }
+        if !unshared || log.touched.load(Ordering::Relaxed) || has_attributes(&self.stream) {
+            return;
+        }
+        let mut spares = lock(&state.streams);
+        if spares.len() < MOST_SPARES {
+            spares.push(Spare { stream: Ref::new(self.stream), log: Ref::new(self.log) });
+        }
+    }
+}
+
+unsafe extern "C" {
+    // Not in the limited API, but exported by every CPython from 3.10 to 3.14.
+    fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
+}
+
+/// Whether somebody has set attributes of an `io` object.
+fn has_attributes(stream: &Bound<'_>) -> bool {
+    // SAFETY: attached; a live object; the place of its `__dict__`, which may not be made yet.
+    unsafe {
+        let dict = _PyObject_GetDictPtr(stream.as_ptr());
+        !dict.is_null() && !(*dict).is_null() && ffi::PyDict_Size(*dict) != 0
+    }
+}
+
+static METHODS: Table<[ffi::PyMethodDef; 10]> = Table([
+    class::method(c"write", write_method),
+    class::method(c"writelines", writelines_method),
+    class::method0(c"flush", flush_method),
+    class::method0(c"close", close_method),
+    class::method0(c"isatty", no),
+    class::method0(c"readable", no),
+    class::method0(c"seekable", no),
+    class::method0(c"writable", yes),
+    class::method0(c"fileno", fileno_method),
+    END_OF_METHODS,
+]);
+
+static GETTERS: Table<[ffi::PyGetSetDef; 5]> = Table([
+    getter(c"closed", get_closed),
+    getter(c"name", get_name),
+    getter(c"encoding", get_encoding),
+    getter(c"errors", get_errors),
+    END_OF_GETTERS,
+]);
+
+const fn getter(name: &'static std::ffi::CStr, get: ffi::getter) -> ffi::PyGetSetDef {
+    ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get),
+        set: None,
+        doc: ptr::null(),
+        closure: ptr::null_mut(),
+    }
+}
+
+impl Log {
+    fn write<'py>(&self, py: Token<'py>, method: &str, data: &[u8]) -> Result<'py, ()> {
+        let exchange = match &self.target {
+            Target::Request(slot) => {
+                let exchange = lock(slot).clone();
+                match exchange.filter(|exchange| !exchange.is_expired()) {
+                    Some(exchange) => Some(exchange),
+                    None => return Err(expired(py, method)),
+                }
+            }
+            Target::Thread { .. } => exchange::current(py),
+        };
+        if let Some(exchange) = exchange
+            && exchange.write_log(py, data)
+        {
+            return Ok(());
+        }
+        match &self.target {
+            // Closed by the application.
+            Target::Request(_) => Err(expired(py, method)),
+            Target::Thread { stream, log } => {
+                let lines = write_unfinished(*stream, log, data);
+                log_to_server(py, &**log, &lines);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush<'py>(&self, py: Token<'py>) -> Result<'py, ()> {
+        match &self.target {
+            Target::Request(slot) => {
+                let exchange = lock(slot).clone();
+                if let Some(exchange) = exchange {
+                    if exchange.is_expired() && exchange.has_unfinished_log() {
+                        return Err(expired(py, "flush"));
+                    }
+                    exchange.flush_log(py);
+                }
+            }
+            Target::Thread { stream, log } => {
+                if let Some(exchange) = exchange::current(py) {
+                    exchange.flush_log(py);
+                }
+                let lines = finish_unfinished(*stream);
+                log_to_server(py, &**log, &lines);
+            }
+        }
+        Ok(())
+    }
+
+    /// A request takes no more text after this; a standard stream goes on without it.
+    fn close(&self, py: Token<'_>) {
+        match &self.target {
+            Target::Request(slot) => {
+                let exchange = lock(slot).take();
+                if let Some(exchange) = exchange {
+                    exchange.finish_log(py, true);
+                }
+            }
+            Target::Thread { stream, log } => {
+                if let Some(exchange) = exchange::current(py) {
+                    exchange.finish_log(py, true);
+                }
+                let lines = finish_unfinished(*stream);
+                log_to_server(py, &**log, &lines);
+            }
+        }
+    }
+}
+
+/// The instance a method was called with.
+///
+/// # Safety
+/// `object` is a live instance of the type.
+unsafe fn touch<'a>(object: *mut ffi::PyObject) -> &'a Log {
+    // SAFETY: by contract.
+    let log = unsafe { class::value::<Log>(object) };
+    log.touched.store(true, Ordering::Relaxed);
+    log
+}
+
+unsafe extern "C" fn write_method(
+    object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls with an instance of the type and arguments by the fast convention.
+    unsafe {
+        guard::object(|py| {
+            let log = touch(object);
+            let data = only(py, &Arguments::new(py, args, count, names), "write")?;
+            let length = write_object(py, log, "write", data)?;
+            py.int(length as i64)
+        })
+    }
+}
+
+unsafe extern "C" fn writelines_method(
+    object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `write_method`; the argument is alive for the call.
+    unsafe {
+        guard::object(|py| {
+            let log = touch(object);
+            let lines = only(py, &Arguments::new(py, args, count, names), "writelines")?;
+            let iterator = ffi::PyObject_GetIter(lines);
+            if iterator.is_null() {
+                let error = Error::fetch(py);
+                if !error.matches(ffi::PyExc_TypeError) {
+                    return Err(error);
+                }
+                let text = "writelines() argument must be an iterable of bytes-like objects";
+                return Err(Error::new(py, ffi::PyExc_TypeError, text));
+            }
+            let iterator = Bound::from_owned(py, iterator)?;
+            loop {
+                let line = ffi::PyIter_Next(iterator.as_ptr());
+                let Some(line) = Bound::from_owned_or_none(py, line) else {
+                    return Error::take(py).map_or(Ok(py.none()), Err);
+                };
+                write_object(py, log, "writelines", line.as_ptr())?;
+            }
+        })
+    }
+}
+
+/// Writes a bytes-like object or, with a warning, a `str`.
+///
+/// # Safety
+/// `data` is a live object.
+unsafe fn write_object<'py>(
+    py: Token<'py>,
+    log: &Log,
+    method: &str,
+    data: *mut ffi::PyObject,
+) -> Result<'py, usize> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    // SAFETY: by contract. A buffer of an exporter other than `bytes` is copied, since it may
+    // change while this thread is detached.
+    unsafe {
+        if let Some(bytes) = text::bytes(data) {
+            log.write(py, method, bytes)?;
+            return Ok(bytes.len());
+        }
+        if ffi::PyUnicode_Check(data) != 0 {
+            if !WARNED.swap(true, Ordering::Relaxed) {
+                let text = c"Writing str to wsgi.errors.buffer / sys.stderr.buffer is deprecated; \
+                             write a bytes-like object instead.";
+                if ffi::PyErr_WarnEx(ffi::PyExc_DeprecationWarning, text.as_ptr(), 1) < 0 {
+                    return Err(Error::fetch(py));
+                }
+            }
+            let (codec, errors) = (c"utf-8".as_ptr(), c"replace".as_ptr());
+            let encoded = ffi::PyUnicode_AsEncodedString(data, codec, errors);
+            let encoded = Bound::from_owned(py, encoded)?;
+            let bytes = encoded.as_bytes()?;
+            log.write(py, method, bytes)?;
+            return Ok(bytes.len());
+        }
+        let bytes = Buffer::get(py, data)?.as_slice().to_vec();
+        log.write(py, method, &bytes)?;
+        Ok(bytes.len())
+    }
+}
+
+unsafe extern "C" fn flush_method(
+    object: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `write_method`.
+    unsafe { guard::object(|py| touch(object).flush(py).map(|()| py.none())) }
+}
+
+unsafe extern "C" fn close_method(
+    object: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `write_method`.
+    unsafe {
+        guard::object(|py| {
+            touch(object).close(py);
+            Ok(py.none())
+        })
+    }
+}
+
+unsafe extern "C" fn no(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this.
+    unsafe { guard::object(|py| Ok(py.bool(false))) }
+}
+
+unsafe extern "C" fn yes(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this.
+    unsafe { guard::object(|py| Ok(py.bool(true))) }
+}
+
+unsafe extern "C" fn fileno_method(
+    _: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this; a static class of libpython.
+    unsafe {
+        guard::object(|py| {
+            let text = "wsgi.errors log object has no file descriptor";
+            Err(Error::new(py, ffi::PyExc_OSError, text))
+        })
+    }
+}
+
+unsafe extern "C" fn get_closed(_: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this.
+    unsafe { guard::object(|py| Ok(py.bool(false))) }
+}
+
+unsafe extern "C" fn get_name(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: Python calls with an instance of the type.
+    unsafe { guard::object(|py| py.str(class::value::<Log>(object).name)) }
+}
+
+unsafe extern "C" fn get_encoding(_: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this.
+    unsafe { guard::object(|py| py.str("utf-8")) }
+}
+
+unsafe extern "C" fn get_errors(_: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: Python calls this.
+    unsafe { guard::object(|py| py.str("replace")) }
+}
+
+/// The argument of a function that takes exactly one.
+fn only<'py>(
+    py: Token<'py>,
+    args: &Arguments<'_, 'py>,
+    method: &str,
+) -> Result<'py, *mut ffi::PyObject> {
+    match args.get(0) {
+        Some(argument) if args.len() == 1 && !args.has_names() => Ok(argument),
+        _ => {
+            let given = args.len();
+            let text = format!("{method}() takes exactly 1 argument ({given} given)");
+            // SAFETY: a static class of libpython.
+            Err(unsafe { Error::new(py, ffi::PyExc_TypeError, &text) })
+        }
+    }
+}
+
+fn expired<'py>(py: Token<'py>, method: &str) -> Error<'py> {
+    let text = format!("{method}() called on wsgi.errors after request completed");
+    // SAFETY: a static class of libpython.
+    unsafe { Error::new(py, ffi::PyExc_RuntimeError, &text) }
+}
+
+/// What a thread left unfinished on a standard stream; logged when the thread ends.
+struct Tail {
+    stream: u64,
+    text: Unfinished,
+    log: Arc<dyn ServerLog>,
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let mut lines = Lines::default();
+        self.text.finish(&mut lines);
+        emit(&*self.log, &lines);
+    }
+}
+
+thread_local! {
+    static TAILS: RefCell<Vec<Tail>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes text of this thread for a stream; returns the lines that are finished.
+fn write_unfinished(stream: u64, log: &Arc<dyn ServerLog>, text: &[u8]) -> Lines {
+    let mut lines = Lines::default();
+    let stored = TAILS.try_with(|tails| {
+        let mut tails = tails.borrow_mut();
+        let at = tails.iter().position(|tail| tail.stream == stream).unwrap_or_else(|| {
+            let text = Unfinished::default();
+            tails.push(Tail { stream, text, log: Arc::clone(log) });
+            tails.len() - 1
+        });
+        if let Some(tail) = tails.get_mut(at) {
+            tail.text.write(text, &mut lines);
+        }
+    });
+    if stored.is_err() {
+        // The thread is ending: there will be no other time.
+        lines.push_text(text);
+    }
+    lines
+}
+
+fn finish_unfinished(stream: u64) -> Lines {
+    let mut lines = Lines::default();
+    let _ = TAILS.try_with(|tails| {
+        let mut tails = tails.borrow_mut();
+        if let Some(tail) = tails.iter_mut().find(|tail| tail.stream == stream) {
+            tail.text.finish(&mut lines);
+        }
+    });
+    lines
+}
+
+fn log_to_server(py: Token<'_>, log: &dyn ServerLog, lines: &Lines) {
+    if !lines.is_empty() {
+        py.detach(|| emit(log, lines));
+    }
+}
+
+fn emit(log: &dyn ServerLog, lines: &Lines) {
+    let records: Vec<Record<'_>> =
+        lines.iter().map(|line| Record::new(Level::Error, 0, line)).collect();
+    if !records.is_empty() {
+        log.log(&records);
+    }
+}
