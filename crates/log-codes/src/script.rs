@@ -100,4 +100,10 @@ crate::code::codes! { SCRIPT
         "Failed to close source file after reading WSGI script '{}' for {}; continuing with the data already read.";
     WSGI1001 Warn Live
         "Content length mismatch, expected {}, response generated {}.";
+    WSGI1101 Warn Live
+        "An extension module that WSGI script '{}' needs can be loaded into one interpreter of a process only, and {} is another. Set 'WSGIApplicationGroup %{GLOBAL}' to run the application in the main interpreter.";
+    WSGI1102 Warn Live
+        "An extension module that WSGI script '{}' needs does not support an interpreter with its own GIL as {} has. Remove 'WSGIPerInterpreterGIL On', or set 'WSGIApplicationGroup %{GLOBAL}' to run the application in the main interpreter.";
+    WSGI1103 Warn Live
+        "WSGI script '{}' has changed but cannot be loaded into {}; the version loaded before goes on serving requests.";
 }

@@ -1,0 +1,245 @@
+//! An application group: one interpreter, set up, with its scripts and its `mod_wsgi` module.
+//!
+//! Groups are made on Python's main thread, when a request or preload first names them, and live as
+//! long as the process. A group whose set-up fails is tried again by the next request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use engine_api::{Fault, FaultKind, Level, ServerLog};
+use interp::{Interpreter, Options, PathError, Runtime};
+use log_codes::{
+    WSGI0035, WSGI0038, WSGI0091, WSGI0094, WSGI0095, WSGI0096, WSGI0103, WSGI0199, WSGI0202,
+    WSGI0205,
+};
+use py::{Global, Token};
+
+use crate::graves::Graves;
+use crate::log::{self, Report};
+use crate::module;
+use crate::script::Scripts;
+use crate::settings::{GroupSettings, Settings};
+
+/// What the whole process has.
+pub(crate) struct Process {
+    pub(crate) settings: Settings,
+    pub(crate) log: ServerLog,
+    pub(crate) runtime: Runtime,
+    /// Set when Python is to be used no more.
+    pub(crate) stopping: AtomicBool,
+    groups: ArcSwap<HashMap<Vec<u8>, &'static Group>>,
+}
+
+/// An application group.
+pub(crate) struct Group {
+    pub(crate) process: &'static Process,
+    pub(crate) name: Vec<u8>,
+    pub(crate) interpreter: Interpreter,
+    pub(crate) settings: GroupSettings,
+    /// `main interpreter in embedded mode`
+    pub(crate) context: String,
+    pub(crate) scripts: Scripts,
+    pub(crate) graves: Graves,
+    /// Set once, at the end of the set-up.
+    pub(crate) objects: OnceLock<Objects>,
+}
+
+/// Python objects of a group.
+pub(crate) struct Objects {
+    /// The `mod_wsgi` module.
+    pub(crate) module: Global,
+    pub(crate) core: Arc<wsgi_core::State>,
+}
+
+impl Process {
+    pub(crate) fn new(settings: Settings, log: ServerLog, runtime: Runtime) -> Process {
+        Process {
+            settings,
+            log,
+            runtime,
+            stopping: AtomicBool::new(false),
+            groups: ArcSwap::default(),
+        }
+    }
+
+    /// The group of this name, made if it must be.
+    ///
+    /// What goes wrong is logged.
+    pub(crate) fn group(&'static self, name: &[u8]) -> Result<&'static Group, Fault> {
+        if let Some(group) = self.groups.load().get(name) {
+            return Ok(group);
+        }
+        let owned = name.to_owned();
+        let made = self.runtime.on_main_thread(move || {
+            if let Some(group) = self.groups.load().get(&owned) {
+                return Ok(*group);
+            }
+            let group = Group::make(self, &owned)?;
+            self.groups.rcu(|groups| {
+                let mut groups = HashMap::clone(groups);
+                groups.insert(owned.clone(), group);
+                groups
+            });
+            Ok(group)
+        });
+        made.unwrap_or_else(|error| Err(error.to_string())).map_err(|text| {
+            let place = self.settings.place();
+            if name.is_empty() {
+                log::coded(&self.log, &WSGI0038.message([&place]));
+            } else {
+                let interpreter = interpreter_name(name);
+                log::coded(&self.log, &WSGI0103.message([&interpreter, &place]));
+            }
+            Fault::new(FaultKind::Unavailable, text)
+        })
+    }
+
+    /// All groups, in the order in which their interpreters were made.
+    pub(crate) fn groups(&self) -> Vec<&'static Group> {
+        let mut groups: Vec<_> = self.groups.load().values().copied().collect();
+        groups.sort_by_key(|group| group.interpreter.id());
+        groups
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+impl Group {
+    /// Makes interpreter and group. On the main thread. What goes wrong is logged, and told.
+    fn make(process: &'static Process, name: &[u8]) -> Result<&'static Group, String> {
+        let settings = process.settings.of(name);
+        let place = process.settings.place();
+        let title = interpreter_name(name);
+        let failed = |text: String| {
+            log::coded(&process.log, &WSGI0035.message([&title, &place]));
+            Err(text)
+        };
+        let own_gil = settings.own_gil && !name.is_empty();
+        if own_gil && process.settings.free_threading {
+            log::coded(&process.log, &WSGI0202.message([&title, &place]));
+        }
+        let own_gil = own_gil && Options::OWN_GIL;
+        let line = match (name.is_empty(), own_gil) {
+            (true, _) => format!("Attaching to Python main interpreter in {place}."),
+            (false, false) => format!("Creating {title} in {place}."),
+            (false, true) => format!("Creating {title} in {place} with own GIL."),
+        };
+        log::plain(&process.log, Level::Info, &line);
+        let interpreter = match process.runtime.interpreter(name, Options { own_gil }) {
+            Ok(interpreter) => interpreter,
+            Err(error) => return failed(error.to_string()),
+        };
+        let joint = if process.settings.embedded() { "in" } else { "of" };
+        let group: &'static Group = Box::leak(Box::new(Group {
+            process,
+            name: name.to_owned(),
+            interpreter,
+            settings,
+            context: format!("{title} {joint} {place}"),
+            scripts: Scripts::default(),
+            graves: Graves::default(),
+            objects: OnceLock::new(),
+        }));
+        let set_up = interpreter.attach(|py| {
+            group.set_up(py).map_err(|error| {
+                let report = Report::of_setup(&error, &group.context);
+                py.detach(|| report.log(&process.log));
+                error.to_string()
+            })
+        });
+        match set_up {
+            Ok(Ok(())) => Ok(group),
+            Ok(Err(text)) => failed(text),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    fn set_up<'py>(&'static self, py: Token<'py>) -> py::Result<'py, ()> {
+        let core = module::core_state(py, self)?;
+        let module = module::create(py, self, &core)?;
+        self.set_path(py);
+        self.set_switch_interval(py);
+        let objects = Objects { module: module.into_global(), core };
+        // Only this thread sets groups up, each once.
+        let _ = self.objects.set(objects);
+        Ok(())
+    }
+
+    fn set_path(&self, py: Token<'_>) {
+        let (log, place) = (&self.process.log, self.process.settings.place());
+        for layer in &self.settings.python_path {
+            let layer: Vec<&[u8]> = layer.iter().map(Vec::as_slice).collect();
+            let added = interp::add_to_path(py, &layer, |entry| {
+                let entry = String::from_utf8_lossy(entry);
+                let line = format!("Adding '{entry}' to Python module search path for {place}.");
+                py.detach(|| log::plain(log, Level::Info, &line));
+            });
+            let Err(failure) = added else { continue };
+            let report = |error| Report::of_setup(&error, &self.context);
+            let report = match failure {
+                PathError::NoSite(error) => {
+                    log::coded(log, &WSGI0095.message([&place]));
+                    report(error)
+                }
+                PathError::NoFunction(error) => {
+                    log::coded(log, &WSGI0094.message([&place]));
+                    report(error)
+                }
+                PathError::NoPath(error) => {
+                    log::coded(log, &WSGI0096.message([&place]));
+                    report(error)
+                }
+                PathError::Entry(entry, error) => {
+                    log::coded(log, &WSGI0091.message([&entry, &place]));
+                    report(error)
+                }
+            };
+            py.detach(|| report.log(log));
+        }
+    }
+
+    fn set_switch_interval(&self, py: Token<'_>) {
+        let Some(interval) = self.settings.switch_interval else { return };
+        let log = &self.process.log;
+        let seconds = format!("{:.6}", interval.seconds);
+        let title = interpreter_name(&self.name);
+        if self.process.settings.free_threading {
+            log::coded(log, &WSGI0205.message([&seconds, &title]));
+            return;
+        }
+        if interval.scoped && !self.interpreter.is_main() && !self.interpreter.has_own_gil() {
+            log::coded(log, &WSGI0199.message([&seconds, &title]));
+            return;
+        }
+        match interp::set_switch_interval(py, interval.seconds) {
+            Ok(()) => {
+                let line = format!("Set switch interval {seconds}s for {title}.");
+                log::plain(log, Level::Info, &line);
+            }
+            Err(error) => {
+                let report = Report::of_setup(&error, &self.context);
+                py.detach(|| report.log(log));
+            }
+        }
+    }
+
+    /// The group's objects; it has them once it can be found.
+    pub(crate) fn objects(&self) -> Result<&Objects, Fault> {
+        self.objects
+            .get()
+            .ok_or_else(|| Fault::new(FaultKind::Unavailable, "the interpreter is not set up"))
+    }
+}
+
+/// `main interpreter` or `sub-interpreter 'NAME'`.
+pub(crate) fn interpreter_name(name: &[u8]) -> String {
+    if name.is_empty() {
+        "main interpreter".to_owned()
+    } else {
+        format!("sub-interpreter '{}'", String::from_utf8_lossy(name))
+    }
+}

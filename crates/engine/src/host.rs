@@ -1,0 +1,170 @@
+//! `wsgi-core`'s traits over the host table: the same things in other words.
+//!
+//! The request's [`Client`] is shared with the log of the engine itself, so it is behind a lock;
+//! whoever waits for it is detached.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use engine_api::{Bytes, Client, Head, Level, Pair, Record, Slice, Style};
+use wsgi_core as core;
+
+use crate::group::{Group, interpreter_name};
+use crate::{hints, log};
+
+/// A request's server, for `wsgi-core`.
+pub(crate) struct Host<'a, 'c> {
+    pub(crate) client: &'a Mutex<Client<'c>>,
+    pub(crate) group: &'a Group,
+    /// The request's file.
+    pub(crate) script: &'a [u8],
+}
+
+impl<'c> Host<'_, 'c> {
+    fn client(&self) -> MutexGuard<'_, Client<'c>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl core::Host for Host<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, core::Fault> {
+        self.client().read(buffer).map_err(fault)
+    }
+
+    fn respond(
+        &mut self,
+        head: Option<&core::Head>,
+        chunks: &[&[u8]],
+        flags: core::Flags,
+    ) -> Result<(), core::Fault> {
+        respond(&mut self.client(), head, chunks, flags).map_err(fault)
+    }
+
+    fn send_file(
+        &mut self,
+        head: Option<&core::Head>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        flags: core::Flags,
+    ) -> Result<u64, core::Fault> {
+        with_head(head, |head| {
+            let fd = file.as_raw_fd();
+            self.client().send_file(head, fd, offset, length, bits(flags)).map_err(fault)
+        })
+    }
+
+    fn log(&mut self, records: &[core::Record<'_>]) {
+        let own: Vec<Record<'_>> = records.iter().map(record).collect();
+        self.client().log(&own);
+        let traceback = records.iter().filter(|record| record.style == core::Style::Traceback);
+        if let Some(hint) = hints::hint(self.group, traceback.map(|record| record.text)) {
+            let title = interpreter_name(&self.group.name);
+            log::coded(self.client, &hint.message([&self.script, &title]));
+        }
+    }
+
+    fn log_level(&mut self) -> core::Level {
+        match self.client().level() {
+            Level::Alert | Level::Critical => core::Level::Critical,
+            Level::Error => core::Level::Error,
+            Level::Warning => core::Level::Warning,
+            Level::Notice | Level::Info => core::Level::Info,
+            Level::Debug | Level::Trace1 => core::Level::Debug,
+        }
+    }
+
+    fn client_gone(&mut self) -> bool {
+        self.client().client_gone()
+    }
+
+    fn ssl_is_https(&mut self) -> bool {
+        self.client().ssl_is_https()
+    }
+
+    fn ssl_var_lookup(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        self.client().ssl_var_lookup(name)
+    }
+}
+
+/// The server's log, for `wsgi-core`.
+pub(crate) struct ServerLog(pub(crate) engine_api::ServerLog);
+
+impl core::ServerLog for ServerLog {
+    fn log(&self, records: &[core::Record<'_>]) {
+        let records: Vec<Record<'_>> = records.iter().map(record).collect();
+        self.0.log(&records);
+    }
+}
+
+/// Sends a part of a response.
+pub(crate) fn respond(
+    client: &mut Client<'_>,
+    head: Option<&core::Head>,
+    chunks: &[&[u8]],
+    flags: core::Flags,
+) -> Result<(), engine_api::Fault> {
+    let chunks: Vec<Bytes<'_>> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
+    with_head(head, |head| client.respond(head, &chunks, bits(flags)))
+}
+
+fn with_head<R>(head: Option<&core::Head>, f: impl FnOnce(Option<&Head<'_>>) -> R) -> R {
+    let Some(head) = head else {
+        return f(None);
+    };
+    let headers: Vec<Pair<'_>> =
+        head.headers().map(|(name, value)| Pair::new(name, value)).collect();
+    let content_length = head.content_length().map(|length| i64::try_from(length).ok());
+    f(Some(&Head {
+        status: head.status(),
+        reason: head.reason().into(),
+        headers: Slice::new(&headers),
+        content_length: content_length.flatten().unwrap_or(-1),
+    }))
+}
+
+fn bits(flags: core::Flags) -> engine_api::Flags {
+    let mut bits = engine_api::Flags::NONE;
+    for (flag, bit) in [
+        (core::Flags::END, engine_api::Flags::END),
+        (core::Flags::FLUSH, engine_api::Flags::FLUSH),
+        (core::Flags::TRUNCATED, engine_api::Flags::TRUNCATED),
+    ] {
+        if flags.has(flag) {
+            bits = bits.with(bit);
+        }
+    }
+    bits
+}
+
+fn record<'a>(record: &core::Record<'a>) -> Record<'a> {
+    let level = match record.level {
+        core::Level::Critical => Level::Critical,
+        core::Level::Error => Level::Error,
+        core::Level::Warning => Level::Warning,
+        core::Level::Info => Level::Info,
+        core::Level::Debug => Level::Debug,
+    };
+    let style = match record.style {
+        core::Style::Message => Style::Message,
+        core::Style::Exception => Style::Exception,
+        core::Style::Traceback => Style::Traceback,
+    };
+    Record { style, ..Record::new(level, record.code.into(), record.text) }
+}
+
+fn fault(fault: engine_api::Fault) -> core::Fault {
+    let kind = match fault.kind {
+        engine_api::FaultKind::ClientGone => core::FaultKind::ClientGone,
+        engine_api::FaultKind::Timeout => core::FaultKind::Timeout,
+        engine_api::FaultKind::TooLarge => core::FaultKind::TooLarge,
+        engine_api::FaultKind::Malformed => core::FaultKind::Malformed,
+        _ => core::FaultKind::Other,
+    };
+    core::Fault {
+        kind,
+        text: fault.text.into(),
+        errno: (fault.errno != 0).then_some(fault.errno),
+        status: (fault.status != 0).then_some(fault.status),
+    }
+}

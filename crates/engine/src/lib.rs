@@ -1,0 +1,49 @@
+//! The engine: what runs Python applications, for one Python version.
+//!
+//! One source, built once per Python minor version. Apache's module opens the library and gets one
+//! table of functions ([`mod_wsgi_engine`], implemented in `table.rs`); everything else is private.
+//! It joins `wsgi-core`, which knows a request, and `interp`, which knows interpreters, and adds
+//! what neither has: application groups, scripts, and the `mod_wsgi` module that applications see.
+//!
+//! It knows a server only through [`engine_api`], never Apache.
+
+mod current;
+mod graves;
+mod group;
+mod hints;
+mod host;
+mod log;
+mod module;
+mod observe;
+mod request;
+mod script;
+mod settings;
+mod table;
+
+use engine_api::EngineTable;
+
+/// Hands out the table.
+// SAFETY: no other symbol of a process has this name; engines are opened with RTLD_LOCAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn mod_wsgi_engine() -> *const EngineTable {
+    &raw const table::TABLE
+}
+
+/// What `import _mod_wsgi` finds: outside of a server there is nothing to import.
+///
+/// # Safety
+/// Python calls it, with the thread attached.
+// SAFETY: no other symbol of a process has this name; Python opens extension modules with
+// RTLD_LOCAL.
+#[unsafe(no_mangle)]
+#[allow(non_snake_case)]
+pub unsafe extern "C" fn PyInit__mod_wsgi() -> *mut py::ffi::PyObject {
+    // SAFETY: attached; the class is a static of libpython; a C string.
+    unsafe {
+        py::ffi::PyErr_SetString(
+            py::ffi::PyExc_ImportError,
+            c"_mod_wsgi is the engine of mod_wsgi for Apache; it cannot be imported".as_ptr(),
+        );
+    }
+    std::ptr::null_mut()
+}

@@ -1,0 +1,199 @@
+//! One request: into its interpreter, its script, its application, and out again.
+//!
+//! The thread attaches once. A small response is collected while attached and sent after, in one
+//! call; everything else goes through [`crate::host::Host`] as the application produces it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
+use py::{Bound, Token, ffi};
+use wsgi_core::{Flags, Outcome, Value};
+
+use crate::current::{self, Current, Entered};
+use crate::group::{Group, Process};
+use crate::host::{self, Host};
+use crate::log::Report;
+use crate::observe;
+use crate::script::{Ask, Unusable};
+
+/// Handles a request on the calling thread.
+pub(crate) fn handle(
+    process: &'static Process,
+    request: &Request<'_>,
+    client: Client<'_>,
+) -> Result<Reply, Fault> {
+    if process.is_stopping() {
+        return Err(Fault::new(FaultKind::Unavailable, "Python has been stopped"));
+    }
+    let group = process.group(request.application_group.or_empty())?;
+    group.objects()?;
+    let client = Mutex::new(client);
+    let outcome = group
+        .interpreter
+        .attach(|py| serve(py, group, request, &client))
+        .map_err(|error| Fault::new(FaultKind::Unavailable, error.to_string()))?;
+    let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(finish(outcome, &mut client))
+}
+
+/// Sends what was collected, and says what became of the request. Detached.
+fn finish(outcome: Outcome, client: &mut Client<'_>) -> Reply {
+    match outcome {
+        Outcome::Sent { status } => Reply { kind: ReplyKind::Sent, status },
+        Outcome::Failed { status } => Reply { kind: ReplyKind::Render, status },
+        Outcome::Truncated { status } => Reply { kind: ReplyKind::Truncated, status },
+        Outcome::Collected(response) => {
+            let status = response.head.status();
+            let (flags, kind) = if response.truncated {
+                (Flags::TRUNCATED, ReplyKind::Truncated)
+            } else {
+                (Flags::END, ReplyKind::Sent)
+            };
+            let body = response.body.as_slice();
+            let chunks = if body.is_empty() { &[][..] } else { &[body][..] };
+            match host::respond(client, Some(&response.head), chunks, flags) {
+                Ok(()) => Reply { kind, status },
+                Err(_) => Reply { kind: ReplyKind::Truncated, status },
+            }
+        }
+    }
+}
+
+fn serve(
+    py: Token<'_>,
+    group: &'static Group,
+    request: &Request<'_>,
+    client: &Mutex<Client<'_>>,
+) -> Outcome {
+    let failed = |status| Outcome::Failed { status };
+    let Ok(objects) = group.objects() else { return failed(500) };
+    let data = match py.dict() {
+        Ok(data) => data,
+        Err(error) => {
+            let report = Report::of_script(&error, request.resource.or_empty(), &group.context);
+            py.detach(|| report.log(client));
+            return failed(500);
+        }
+    };
+    let current = Current { group, log: client, data: data.as_ptr() };
+    let _entered = Entered::new(&current);
+    let id = request.request_id.get();
+    let _active = id.and_then(|id| Active::enter(py, group, id, &data));
+    let ask = Ask {
+        path: request.script.or_empty(),
+        mtime: (request.script_mtime >= 0).then_some(request.script_mtime),
+        reload: request.reload,
+        lower_case: request.lower_case,
+        resource: Some(request.resource.or_empty()),
+        callable: Some(request.callable.or_empty()),
+        group,
+        log: client,
+        request: true,
+    };
+    let application = match group.scripts.callable(py, &ask) {
+        Ok(application) => application,
+        Err(Unusable::Broken) => return failed(500),
+        // Embedded and daemon mode differ here, and configurations may rely on it.
+        Err(Unusable::NoCallable) if group.process.settings.embedded() => return failed(404),
+        Err(Unusable::NoCallable) => return failed(500),
+    };
+    let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
+    let application_start = now();
+    let extra = extra(request, thread_id, application_start);
+    let environ: Vec<(&[u8], &[u8])> = request
+        .environ
+        .get()
+        .iter()
+        .map(|pair| (pair.name.or_empty(), pair.value.or_empty()))
+        .collect();
+    let observer = observe::observer(py, group, request, thread_id, application_start, &data);
+    let described = wsgi_core::Request {
+        environ: &environ,
+        extra: &extra,
+        https: request.https,
+        multithread: request.multithread,
+        multiprocess: request.multiprocess,
+        run_once: request.run_once,
+        head: request.head,
+        content_length: u64::try_from(request.content_length).ok(),
+        script: request.resource.or_empty(),
+        context: &group.context,
+        measure: observer.is_some(),
+        observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
+    };
+    let mut host = Host { client, group, script: request.resource.or_empty() };
+    wsgi_core::serve(py, &objects.core, &application, &described, &mut host).outcome
+}
+
+/// The entries of `environ` that have a place of their own in the request.
+fn extra<'a>(
+    request: &Request<'a>,
+    thread_id: u32,
+    application_start: f64,
+) -> Vec<(&'static str, Value<'a>)> {
+    let mut extra = vec![
+        ("mod_wsgi.callable_object", Value::Latin1(request.callable.or_empty())),
+        ("mod_wsgi.handler_script", Value::Latin1(request.handler_script.or_empty())),
+        ("mod_wsgi.thread_id", Value::Int(thread_id.into())),
+        ("mod_wsgi.request_start", Value::Float(seconds(request.request_start))),
+        ("mod_wsgi.queue_start", Value::Float(seconds(request.queue_start))),
+        ("mod_wsgi.daemon_start", Value::Float(seconds(request.daemon_start))),
+        ("mod_wsgi.application_start", Value::Float(application_start)),
+    ];
+    if let Some(id) = request.request_id.get() {
+        extra.push(("mod_wsgi.request_id", Value::Latin1(id)));
+    }
+    if let Some(id) = request.connection_id.get() {
+        extra.push(("mod_wsgi.connection_id", Value::Latin1(id)));
+    }
+    if !request.request_rec.is_null() {
+        extra.push(("apache.request_rec", Value::Pointer(request.request_rec)));
+    }
+    extra
+}
+
+/// Seconds since 1970 of an `apr_time_t`.
+pub(crate) fn seconds(microseconds: i64) -> f64 {
+    microseconds as f64 / 1e6
+}
+
+/// Seconds since 1970, now.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The request's entry in `mod_wsgi.active_requests`.
+struct Active<'py> {
+    requests: Bound<'py>,
+    id: Bound<'py>,
+}
+
+impl<'py> Active<'py> {
+    /// Nothing if the application has replaced the dict by something else.
+    fn enter(py: Token<'py>, group: &Group, id: &[u8], data: &Bound<'py>) -> Option<Active<'py>> {
+        let module = group.objects.get()?.module.bind(py).ok()?;
+        let requests = module.attr_opt(c"active_requests").ok().flatten()?;
+        let id = py.latin1(id).ok()?;
+        // SAFETY: attached; SetItem takes references of its own; the check comes first.
+        let entered = unsafe {
+            ffi::PyDict_Check(requests.as_ptr()) != 0
+                && ffi::PyDict_SetItem(requests.as_ptr(), id.as_ptr(), data.as_ptr()) == 0
+        };
+        if !entered {
+            drop(py::Error::take(py));
+            return None;
+        }
+        Some(Active { requests, id })
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        // SAFETY: attached; a dict (`enter`) and a `str`.
+        if unsafe { ffi::PyDict_DelItem(self.requests.as_ptr(), self.id.as_ptr()) } < 0 {
+            // The application was faster.
+            drop(py::Error::take(self.requests.py()));
+        }
+    }
+}

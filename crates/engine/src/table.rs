@@ -1,0 +1,216 @@
+//! The engine table: the process's one Python, started, used and stopped through it.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engine_api::{
+    Client, EngineTable, Fault, FaultKind, Level, Load, Reply, Request, ServerLog, Start, Stop,
+    Version, engine_table,
+};
+use interp::{Config, HashSeed, MainThread};
+use log_codes::{WSGI0036, WSGI0040, WSGI0099, WSGI0104};
+use py::ffi;
+
+use crate::group::{Process, interpreter_name};
+use crate::log;
+use crate::module::{Event, publish};
+use crate::request;
+use crate::script::Ask;
+use crate::settings::Settings;
+
+/// What the module gets.
+pub(crate) static TABLE: EngineTable = engine_table::<Runtime>(Version {
+    major: 3,
+    minor: MINOR,
+    micro: micro(),
+    free_threaded: cfg!(Py_GIL_DISABLED),
+});
+
+/// The minor version compiled for.
+const MINOR: u8 = if cfg!(Py_3_16) {
+    16
+} else if cfg!(Py_3_15) {
+    15
+} else if cfg!(Py_3_14) {
+    14
+} else if cfg!(Py_3_13) {
+    13
+} else if cfg!(Py_3_12) {
+    12
+} else if cfg!(Py_3_11) {
+    11
+} else {
+    10
+};
+
+/// The patch level compiled for.
+const fn micro() -> u8 {
+    let text = env!("ENGINE_PYTHON_MICRO").as_bytes();
+    let (mut number, mut i) = (0, 0);
+    while i < text.len() {
+        number = number * 10 + (text[i] - b'0');
+        i += 1;
+    }
+    number
+}
+
+static PROCESS: OnceLock<Process> = OnceLock::new();
+
+struct Runtime;
+
+impl engine_api::Runtime for Runtime {
+    fn start(start: &Start<'_>) -> Result<(), Fault> {
+        let settings = Settings::new(start);
+        let server = ServerLog::new(start.host);
+        let place = settings.place();
+        let free = if settings.free_threading { " with free-threading enabled" } else { "" };
+        let line = format!("Initializing Python runtime in {place}{free}.");
+        log::plain(&server, Level::Info, &line);
+        let config = config(start)?;
+        let runtime = interp::Runtime::start(&config).map_err(|error| {
+            let text = error.to_string();
+            log::coded(&server, &WSGI0036.message([&place, &text]));
+            Fault::new(FaultKind::Unavailable, text)
+        })?;
+        warn_of_other_patch_level(&server, &place);
+        let process = PROCESS.get_or_init(|| Process::new(settings, server, runtime));
+        process.group(b"")?;
+        Ok(())
+    }
+
+    fn handle(request: &Request<'_>, client: Client<'_>) -> Result<Reply, Fault> {
+        request::handle(process()?, request, client)
+    }
+
+    fn load(load: &Load<'_>) -> Result<(), Fault> {
+        let process = process()?;
+        let name = load.application_group.or_empty();
+        let group = process.group(name).inspect_err(|_| {
+            let interpreter = interpreter_name(name);
+            log::coded(&process.log, &WSGI0040.message([&interpreter]));
+        })?;
+        let path = load.script.or_empty().to_vec();
+        let (reload, lower_case) = (load.reload, load.lower_case);
+        let loaded = process.runtime.on_main_thread(move || {
+            let ask = Ask {
+                path: &path,
+                mtime: None,
+                reload,
+                lower_case,
+                resource: None,
+                callable: None,
+                group,
+                log: &process.log,
+                request: false,
+            };
+            group.interpreter.attach(|py| group.scripts.globals(py, &ask).map(drop))
+        });
+        match loaded {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(_))) => Err(Fault::new(FaultKind::Other, "the script cannot be loaded")),
+            Ok(Err(error)) | Err(error) => {
+                Err(Fault::new(FaultKind::Unavailable, error.to_string()))
+            }
+        }
+    }
+
+    fn interpreters() -> usize {
+        PROCESS.get().map_or(0, |process| process.runtime.interpreters().len())
+    }
+
+    fn stop(stop: &Stop<'_>) -> Result<(), Fault> {
+        let process = process()?;
+        if process.stopping.swap(true, Ordering::AcqRel) {
+            return Err(unavailable("Python was stopped before"));
+        }
+        let limit = Duration::from_millis(stop.limit_ms.into());
+        let place = process.settings.place();
+        let reason = stop.reason.or_empty().to_vec();
+        let timed_out = |error: interp::Error| Fault::new(FaultKind::Timeout, error.to_string());
+        let began = std::time::Instant::now();
+        let events = move || publish_stopping(process, &reason);
+        process.runtime.on_main_thread_within(limit, events).map_err(timed_out)?;
+        if !stop.destroy {
+            return Ok(());
+        }
+        let line = format!("Terminating Python runtime in {place}.");
+        log::plain(&process.log, Level::Info, &line);
+        process.runtime.stop(limit.saturating_sub(began.elapsed())).map_err(timed_out)?;
+        let line = format!("Python runtime has shut down in {place}.");
+        log::plain(&process.log, Level::Info, &line);
+        Ok(())
+    }
+}
+
+fn process() -> Result<&'static Process, Fault> {
+    let process = PROCESS.get().ok_or_else(|| unavailable("Python was not started"))?;
+    Ok(process)
+}
+
+fn unavailable(text: &str) -> Fault {
+    Fault::new(FaultKind::Unavailable, text)
+}
+
+fn config(start: &Start<'_>) -> Result<Config, Fault> {
+    let text = |bytes: &[u8], what: &str| {
+        String::from_utf8(bytes.to_vec()).map_err(|_| {
+            let text = format!("{what} '{}' is not valid UTF-8", bytes.escape_ascii());
+            Fault::new(FaultKind::Other, text)
+        })
+    };
+    let executable = PathBuf::from(OsStr::from_bytes(start.executable.or_empty()));
+    let mut config = Config::new(executable);
+    config.argv = vec!["mod_wsgi".to_owned()];
+    config.home = start.python_home.get().map(|home| text(home, "Python home")).transpose()?;
+    for warning in start.warnings.get() {
+        config.warnings.push(text(warning.or_empty(), "warning filter")?);
+    }
+    config.optimize = (start.optimize > 0).then_some(start.optimize);
+    config.dont_write_bytecode = start.dont_write_bytecode;
+    // What does not fit is no seed; the directive has checked it.
+    config.hash_seed = u32::try_from(start.hash_seed).map_or(HashSeed::Default, HashSeed::Fixed);
+    config.free_threading = start.free_threading;
+    if let Some(eggs) = start.python_eggs.get() {
+        let eggs = text(eggs, "egg cache")?;
+        config.environment.push(("PYTHON_EGG_CACHE".to_owned(), eggs));
+    }
+    config.main_thread =
+        if start.serve_on_this_thread { MainThread::Caller } else { MainThread::Parked };
+    Ok(config)
+}
+
+/// Patch levels are compatible, but somebody who looks for a fault will want to know.
+fn warn_of_other_patch_level(log: &ServerLog, place: &str) {
+    // SAFETY: a static C string, at any time.
+    let running = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    let running = running.split(' ').next().unwrap_or_default();
+    let compiled = format!("3.{MINOR}.{}", env!("ENGINE_PYTHON_MICRO"));
+    if running != compiled {
+        log::coded(log, &WSGI0099.message([&compiled, &running, &place]));
+    }
+}
+
+/// Publishes `process_stopping` in every interpreter.
+fn publish_stopping(process: &'static Process, reason: &[u8]) {
+    for group in process.groups() {
+        let published = group.interpreter.attach(|py| {
+            let payload = || {
+                let payload = py.dict()?;
+                payload.dict_set(c"shutdown_reason", &py.latin1(reason)?)?;
+                Ok(payload)
+            };
+            let payload: py::Result<'_, _> = payload();
+            let Ok(payload) = payload else { return false };
+            publish(py, group, Event::ProcessStopping, &payload);
+            true
+        });
+        if !published.unwrap_or(false) {
+            let title = interpreter_name(&group.name);
+            log::coded(&process.log, &WSGI0104.message([&title]));
+        }
+    }
+}
