@@ -156,3 +156,21 @@ pub unsafe fn apr_bucket_read(
         }
     }
 }
+
+/// `apr_bucket_split`: cuts `bucket` behind `point` bytes; the rest becomes the next bucket.
+///
+/// # Safety
+/// `bucket` is alive and in a ring; `point` is not beyond its length.
+#[inline]
+pub unsafe fn apr_bucket_split(
+    bucket: *mut apr_bucket,
+    point: crate::bindings::apr_size_t,
+) -> crate::bindings::apr_status_t {
+    // SAFETY: by contract; every type can be split, if only to say that it cannot.
+    unsafe {
+        match (*(*bucket).type_).split {
+            Some(split) => split(bucket, point),
+            None => crate::bindings::APR_ENOTIMPL,
+        }
+    }
+}

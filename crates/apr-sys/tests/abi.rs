@@ -163,6 +163,8 @@ fn questions() -> Questions {
             cs,
             data_in_input_filters,
             data_in_output_filters,
+            aborted,
+            keepalive,
             log,
             log_id,
             current_thread,
