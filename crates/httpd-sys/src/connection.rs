@@ -1,0 +1,78 @@
+//! Connections. Under HTTP/2 a stream has one of its own (A3), so none may be kept.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use apr_sys as raw;
+
+use crate::text::bytes;
+
+/// The connection of a request.
+#[derive(Clone, Copy)]
+pub struct Connection<'r> {
+    /// Alive for `'r`, on the thread of its request.
+    raw: NonNull<raw::conn_rec>,
+    life: PhantomData<&'r ()>,
+}
+
+impl<'r> Connection<'r> {
+    /// # Safety
+    /// `connection` is alive for `'r` and belongs to this thread.
+    pub(crate) unsafe fn from_raw(connection: *mut raw::conn_rec) -> Connection<'r> {
+        // SAFETY: by contract.
+        Connection { raw: unsafe { NonNull::new_unchecked(connection) }, life: PhantomData }
+    }
+
+    /// The C pointer.
+    pub fn as_ptr(self) -> *mut raw::conn_rec {
+        self.raw.as_ptr()
+    }
+
+    /// Whether the server knows that the client is gone.
+    pub fn aborted(self) -> bool {
+        // SAFETY: alive (field); read through a copy of no reference's lifetime.
+        unsafe { (*self.as_ptr()).aborted != 0 }
+    }
+
+    /// Has the connection closed after this response.
+    pub fn close_after_response(self) {
+        // SAFETY: alive, and the request's thread is the one that may write.
+        unsafe { (*self.as_ptr()).keepalive = raw::AP_CONN_CLOSE }
+    }
+
+    /// Our address.
+    pub fn local_ip(self) -> &'r [u8] {
+        // SAFETY: alive; a string of the connection or NULL (A8).
+        unsafe { bytes((*self.as_ptr()).local_ip) }.unwrap_or_default()
+    }
+
+    /// Our host name, if it was looked up.
+    pub fn local_host(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { bytes((*self.as_ptr()).local_host) }
+    }
+
+    /// The host name in our address, if it has one.
+    pub fn local_address_hostname(self) -> Option<&'r [u8]> {
+        // SAFETY: as above; an address lives with its connection.
+        unsafe { bytes((*self.as_ptr()).local_addr.as_ref()?.hostname) }
+    }
+
+    /// The port we listen on.
+    pub fn local_port(self) -> u16 {
+        // SAFETY: alive; an address lives with its connection, or is NULL.
+        unsafe { (*self.as_ptr()).local_addr.as_ref().map_or(0, |address| address.port) }
+    }
+
+    /// The port of the peer.
+    pub fn peer_port(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).client_addr.as_ref().map_or(0, |address| address.port) }
+    }
+
+    /// The identifier in the log, if one was made.
+    pub fn log_id(self) -> Option<&'r [u8]> {
+        // SAFETY: alive; a string or NULL (A8).
+        unsafe { bytes((*self.as_ptr()).log_id) }
+    }
+}

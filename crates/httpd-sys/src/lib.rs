@@ -1,0 +1,65 @@
+//! A safe layer over Apache httpd 2.4, for modules written in Rust.
+//!
+//! A module is a [`Module`]: its configuration, its directives and its hooks; [`Record`] makes the
+//! C record of it. The server's structures are handles with the lifetime the server promises:
+//! [`Request`], [`Connection`], [`Server`], [`Pool`], [`Table`], [`Brigade`]. Handles are not
+//! `Send`, because their memory comes from pools, and a pool belongs to one thread at a time.
+//!
+//! Every call from C goes through one guard, which stops a panic, logs it and returns the value
+//! that the place of the call states for failure. Text goes to the log as a value, never as a
+//! format. Functions of servers younger than 2.4.37 are looked up at run time.
+//!
+//! Nothing here knows what modules are for. Facts about the server that `unsafe` code relies on are
+//! in SAFETY.md, by number.
+//!
+//! Server: <https://httpd.apache.org/docs/2.4/developer/>.
+
+mod bucket;
+mod cgi;
+mod config;
+mod connection;
+mod directive;
+mod error;
+mod guard;
+mod hook;
+mod image;
+mod input;
+mod log;
+mod module;
+mod mpm;
+mod optional;
+mod output;
+mod pool;
+mod regex;
+mod request;
+mod server;
+mod status;
+mod table;
+mod text;
+
+pub use bucket::Brigade;
+pub use cgi::{CgiRules, server_banner};
+pub use connection::Connection;
+pub use directive::{
+    Argument, Command, Commands, Context, Directive, Place, Set, TakeOne, TakeTwo,
+};
+pub use error::{Error, Kind, Result};
+pub use hook::{
+    ChildInit, Hooks, Order, PostConfig, PostConfigPass, PreConfig, RequestHook, StartPass,
+};
+pub use image::{Image, symbol};
+pub use input::Body;
+pub use log::{Level, Location, Logger};
+pub use module::{Module, Record, is_loaded};
+pub use mpm::{Mpm, add_version_component, compiled_version, server_built, server_description};
+pub use optional::{ssl_is_https, ssl_variable};
+pub use output::{Flush, Head};
+pub use pool::Pool;
+pub use regex::{Captures, Regex};
+pub use request::{FileType, PathInfo, Request};
+pub use server::Server;
+pub use status::Status;
+pub use table::Table;
+
+/// Declarations, for what this crate has no word for.
+pub use apr_sys as raw;
