@@ -81,6 +81,11 @@ impl<'a> Bytes<'a> {
         Bytes { ptr: bytes.as_ptr(), len: bytes.len(), of: PhantomData }
     }
 
+    /// These bytes, or absent.
+    pub fn maybe(bytes: Option<&'a [u8]>) -> Bytes<'a> {
+        bytes.map_or(Bytes::ABSENT, Bytes::new)
+    }
+
     /// The bytes, if there are any to speak of.
     pub const fn get(&self) -> Option<&'a [u8]> {
         if self.ptr.is_null() {

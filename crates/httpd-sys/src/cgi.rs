@@ -17,6 +17,17 @@ pub struct CgiRules {
     pub current_uri: bool,
 }
 
+/// Earlier requests in a chain of internal redirects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redirect<'r> {
+    /// The user of the latest one that had one.
+    pub user: Option<&'r [u8]>,
+    /// The query of the previous one.
+    pub query: Option<&'r [u8]>,
+    /// The path of the previous one.
+    pub url: Option<&'r [u8]>,
+}
+
 impl<'r> Request<'r> {
     /// The core's settings for CGI variables.
     pub fn cgi_rules(&self) -> CgiRules {
@@ -37,6 +48,40 @@ impl<'r> Request<'r> {
                 pass_authorization: (*core).cgi_pass_auth() == raw::AP_CGI_PASS_AUTH_ON as u32,
                 current_uri: rule == Some(b"current-uri"),
             }
+        }
+    }
+
+    /// Whether this request came out of another by an internal redirect.
+    pub fn is_redirected(&self) -> bool {
+        // SAFETY: alive.
+        unsafe { !(*self.as_ptr()).prev.is_null() }
+    }
+
+    /// What is known of the requests that this one was redirected from.
+    pub fn redirected_from(&self) -> Redirect<'r> {
+        let mut redirect = Redirect::default();
+        // SAFETY: alive; earlier requests of the chain live as long as this one.
+        unsafe {
+            let mut request = (*self.as_ptr()).prev;
+            if let Some(previous) = request.as_ref() {
+                redirect.query = bytes(previous.args);
+                redirect.url = bytes(previous.uri);
+            }
+            while !request.is_null() && redirect.user.is_none() {
+                redirect.user = bytes((*request).user);
+                request = (*request).prev;
+            }
+        }
+        redirect
+    }
+
+    /// Whether `host`, without a port, is a name of the server this request is for.
+    pub fn is_own_name(&self, host: &[u8]) -> bool {
+        let host = self.pool().string(host);
+        // SAFETY: alive; the host is a string.
+        unsafe {
+            let port = (*(*self.as_ptr()).server).port;
+            raw::ap_matches_request_vhost(self.as_ptr(), host.as_ptr(), port) != 0
         }
     }
 

@@ -38,7 +38,7 @@ mod table;
 mod text;
 
 pub use bucket::Brigade;
-pub use cgi::{CgiRules, server_banner};
+pub use cgi::{CgiRules, Redirect, server_banner};
 pub use connection::Connection;
 pub use directive::{
     Argument, Command, Commands, Context, Directive, Place, Set, TakeOne, TakeTwo,

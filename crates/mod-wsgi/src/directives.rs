@@ -1,0 +1,223 @@
+//! The directives: each one entry of a table, which yields what Apache is told, what is parsed and
+//! what the reference page of the documentation says.
+//!
+//! A setter knows the settings and the text it was given; contexts and argument counts are checked
+//! before it is called. Its error is what Apache prints behind "Syntax error on line N".
+
+mod python;
+mod request;
+mod script;
+
+use std::ffi::CStr;
+use std::ops::BitOr;
+
+use crate::settings::{Alias, Global, Settings};
+
+/// Where a directive may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contexts(u8);
+
+impl Contexts {
+    /// The main server, outside of any section.
+    pub(crate) const SERVER: Contexts = Contexts(1);
+    /// Virtual hosts.
+    pub(crate) const VHOST: Contexts = Contexts(2);
+    /// `<Directory>`, `<Location>`, `<Files>`, `<If>`.
+    pub(crate) const SECTION: Contexts = Contexts(4);
+    /// `.htaccess` where `AllowOverride FileInfo` holds.
+    pub(crate) const FILE_INFO: Contexts = Contexts(8);
+    /// Wherever a request's settings may be.
+    pub(crate) const REQUEST: Contexts = Contexts(1 | 2 | 4);
+    /// The same, and `.htaccess`.
+    pub(crate) const ANYWHERE: Contexts = Contexts(1 | 2 | 4 | 8);
+
+    /// Whether all contexts of `other` are among these.
+    pub(crate) const fn contain(self, other: Contexts) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Contexts {
+    type Output = Contexts;
+
+    fn bitor(self, other: Contexts) -> Contexts {
+        Contexts(self.0 | other.0)
+    }
+}
+
+/// Applies the rest of a line; the directive is there for its name.
+pub(crate) type SetRaw<R> = fn(&mut Target<'_, R>, &Directive<R>, &[u8]) -> Result<(), String>;
+
+/// What a directive does with its arguments.
+pub(crate) enum Setter<R> {
+    /// Exactly one word, `On` or `Off`.
+    Flag(fn(&mut Target<'_, R>, bool)),
+    /// Exactly one word.
+    Word(fn(&mut Target<'_, R>, &[u8]) -> Result<(), String>),
+    /// The rest of the line as it is.
+    Raw(SetRaw<R>),
+}
+
+/// What a setter may write to.
+pub(crate) struct Target<'a, R> {
+    /// The server's settings, or the section's if the directive stands in one.
+    pub(crate) settings: &'a mut Settings,
+    /// The aliases of the server, unless the directive stands in a section.
+    pub(crate) aliases: Option<&'a mut Vec<Alias<R>>>,
+    /// What is said once.
+    pub(crate) global: &'a mut Global,
+    /// Compiles a regular expression the way Apache does.
+    pub(crate) compile: &'a dyn Fn(&[u8]) -> Option<R>,
+}
+
+/// One directive.
+pub(crate) struct Directive<R> {
+    pub(crate) name: &'static CStr,
+    pub(crate) contexts: Contexts,
+    /// Shown by `httpd -L` and behind errors about the number of arguments.
+    pub(crate) help: &'static CStr,
+    /// What holds where it is not written, for the reference page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the reference page needs it"))]
+    pub(crate) default: &'static str,
+    pub(crate) setter: Setter<R>,
+}
+
+impl<R> Directive<R> {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name.to_str().unwrap_or_default()
+    }
+
+    /// Applies the directive to one word ([`Setter::Flag`], [`Setter::Word`]) or to the rest of its
+    /// line.
+    ///
+    /// # Errors
+    /// What Apache prints.
+    pub(crate) fn apply(&self, target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String> {
+        match &self.setter {
+            Setter::Flag(set) => {
+                let value = wsgi_config::words::flag(arguments)
+                    .ok_or_else(|| format!("{} must be one of: Off | On", self.name()))?;
+                set(target, value);
+                Ok(())
+            }
+            Setter::Word(set) => set(target, arguments),
+            Setter::Raw(set) => set(target, self, arguments),
+        }
+    }
+}
+
+/// Every directive of the module.
+pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 3] {
+    const { [script::Entries::<R>::TABLE, request::Entries::<R>::TABLE, python::Entries::<R>::TABLE] }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::settings::Server;
+
+    /// A configuration that was read without Apache.
+    #[derive(Default)]
+    pub(crate) struct Read {
+        pub(crate) server: Server<Vec<u8>>,
+        pub(crate) global: Global,
+    }
+
+    /// Reads lines of directives as the main server would; an error is what Apache would print.
+    pub(crate) fn read(lines: &str) -> Result<Read, String> {
+        let mut read = Read::default();
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let directive = table::<Vec<u8>>()
+                .into_iter()
+                .flatten()
+                .find(|directive| directive.name() == name)
+                .unwrap_or_else(|| panic!("no directive {name}"));
+            let mut target = Target {
+                settings: &mut read.server.settings,
+                aliases: Some(&mut read.server.aliases),
+                global: &mut read.global,
+                compile: &|pattern| (pattern != b"(").then(|| pattern.to_vec()),
+            };
+            let arguments = match directive.setter {
+                Setter::Raw(_) => rest.as_bytes().to_vec(),
+                _ => wsgi_config::words::Words::new(rest.as_bytes()).word().unwrap_or_default(),
+            };
+            directive.apply(&mut target, &arguments)?;
+        }
+        Ok(read)
+    }
+
+    /// Checks that `line` is refused with `message`.
+    pub(crate) fn refused(line: &str, message: &str) {
+        assert_eq!(read(line).err().as_deref(), Some(message), "{line}");
+    }
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let mut names: Vec<_> = table::<()>().into_iter().flatten().map(|d| d.name()).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for directive in table::<()>().into_iter().flatten() {
+            assert!(directive.name().starts_with("WSGI"));
+            assert!(directive.help.to_bytes().ends_with(b".") && !directive.default.is_empty());
+        }
+    }
+
+    /// The reference page of the documentation, made from the table.
+    fn reference() -> String {
+        let mut page = "# Directives\n\nMade from the table of directives; do not edit.\n\n\
+                        | directive | where | default | what |\n|---|---|---|---|\n"
+            .to_owned();
+        for directive in table::<()>().into_iter().flatten() {
+            let places = [
+                (Contexts::SERVER, "server config"),
+                (Contexts::VHOST, "virtual host"),
+                (Contexts::SECTION, "directory"),
+                (Contexts::FILE_INFO, ".htaccess (FileInfo)"),
+            ];
+            let places: Vec<_> = places
+                .iter()
+                .filter(|(context, _)| directive.contexts.contain(*context))
+                .map(|(_, name)| *name)
+                .collect();
+            page += &format!(
+                "| `{}` | {} | {} | {} |\n",
+                directive.name(),
+                places.join(", "),
+                directive.default,
+                directive.help.to_string_lossy()
+            );
+        }
+        page
+    }
+
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/directives.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(file, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(written, reference(), "run `UPDATE_DOCS=1 cargo test -p mod-wsgi`");
+    }
+
+    #[test]
+    fn flags_have_one_error() {
+        for bad in ["true", "1", "yes"] {
+            refused(
+                &format!("WSGIScriptReloading {bad}"),
+                "WSGIScriptReloading must be one of: Off | On",
+            );
+        }
+        assert_eq!(
+            read("WSGIScriptReloading oFF").unwrap().server.settings.script_reloading,
+            Some(false)
+        );
+    }
+}
