@@ -3,7 +3,8 @@
 //! A line is *expected* once a test asked for it ([`Log::expect`]) or said that it may appear
 //! ([`Log::allow`]); at the end everything from `warn` up that was not expected fails the test, and
 //! so does every notice that Apache does not write in ordinary life (a child that died of a
-//! signal), and everything that is no log record at all (a panic, a fatal error of Python).
+//! signal), and everything that is no log record at all (a panic, a fatal error of Python). A
+//! `WSGI####` code, expected or not, has to be one of the table, with its level and its text.
 //!
 //! <https://httpd.apache.org/docs/2.4/logs.html#errorlog>
 
@@ -137,13 +138,13 @@ impl Log {
     pub fn audit(&self) -> Option<String> {
         let lines = self.lines();
         let state = self.state.lock().unwrap();
+        let unexpected = |index: usize, line: &Line| {
+            line.is_alarming()
+                && !state.expected.contains(&index)
+                && !state.allowed.iter().any(|text| line.raw.contains(text))
+        };
         let bad: Vec<usize> = (0..lines.len())
-            .filter(|index| {
-                let line = &lines[*index];
-                line.is_alarming()
-                    && !state.expected.contains(index)
-                    && !state.allowed.iter().any(|text| line.raw.contains(text))
-            })
+            .filter(|&index| unexpected(index, &lines[index]) || lines[index].has_wrong_code())
             .collect();
         if bad.is_empty() {
             return None;
@@ -226,6 +227,21 @@ impl Line {
         self.writer.split(':').next()?.parse().ok()
     }
 
+    /// Whether it names a code in another way than the table has it.
+    fn has_wrong_code(&self) -> bool {
+        let Some(number) = log_codes::find_in(&self.rest).filter(|_| self.module == "wsgi") else {
+            return false;
+        };
+        let Some(entry) = log_codes::find(number) else { return true };
+        let (_, text) = self.rest.split_once(&format!("{entry}: ")).unwrap_or_default();
+        // Exceptions have the script between the code and the text.
+        let text = match text.strip_prefix("[script ") {
+            Some(rest) => rest.split_once("] ").map_or("", |(_, text)| text),
+            None => text,
+        };
+        entry.level().name() != self.level || !text.starts_with(entry.leading())
+    }
+
     fn is_alarming(&self) -> bool {
         match self.level.as_str() {
             "info" | "debug" => false,
@@ -283,6 +299,21 @@ mod tests {
         assert!(Line::parse("thread '<unnamed>' panicked at src/x.rs").is_alarming());
         let ordinary = "[Mon] [mpm_event:notice] [pid 1:tid 1] AH00489: Apache configured";
         assert!(!Line::parse(ordinary).is_alarming());
+    }
+
+    #[test]
+    fn codes_are_those_of_the_table() {
+        let line = |level: &str, text: &str| {
+            Line::parse(&format!("[Mon] [wsgi:{level}] [pid 1:tid 2] [client ::1] {text}"))
+        };
+        let good = "[script /x] WSGI0109: Unable to execute Python script file '/x'.";
+        assert!(!line("error", good).has_wrong_code());
+        assert!(line("warn", good).has_wrong_code());
+        assert!(line("error", "WSGI0109: Cannot execute").has_wrong_code());
+        assert!(line("error", "WSGI0999: What?").has_wrong_code());
+        let exception = "WSGI0175: [script /x] SystemExit exception raised by";
+        assert!(!line("error", exception).has_wrong_code());
+        assert!(!line("error", "no code").has_wrong_code());
     }
 
     #[test]

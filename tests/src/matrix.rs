@@ -167,6 +167,11 @@ pub fn skip(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
 }
 
+/// Says something past the runner's capture: what a test found and nobody would look up otherwise.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
 /// Whether this is the tier for tests that take long; says so when it is not.
 pub fn nightly(what: &str) -> bool {
     let nightly = Setup::get().tier == Tier::Nightly;

@@ -312,6 +312,9 @@ impl Site {
             writeln!(w, "WSGIDaemonProcess {GROUP} threads=8\nWSGIProcessGroup {GROUP}")?;
         }
         w.push_str(&self.directives);
+        // Whatever a test does to the whole site, the harness can ask whether it is there.
+        let open = "SetHandler default-handler\nRequire all granted";
+        w.push_str(&format!("<Location /.ready>\n{open}\n</Location>\n"));
         Ok(text)
     }
 }

@@ -1,6 +1,7 @@
 //! What a case asks the probe application to do.
 
 use super::target::token;
+pub(super) use crate::http::encode;
 use serde_json::{Map, Value, json};
 
 /// A plan: steps while the application is called, steps of its body, and the kind of its result.
@@ -71,17 +72,4 @@ pub(super) fn start_length(length: usize) -> Value {
 /// Yields a text as bytes.
 pub(super) fn yields(text: &str) -> Value {
     json!(["yield", { "bytes": text }])
-}
-
-/// Percent-encoding for a query.
-pub(super) fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out += &format!("%{byte:02X}");
-        }
-    }
-    out
 }

@@ -5,9 +5,11 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9112.html>
 
+mod browser;
 mod connection;
 mod response;
 
+pub use browser::{Browser, encode, field};
 pub use connection::{Connection, PATIENCE};
 pub use response::{End, Framing, Response};
 

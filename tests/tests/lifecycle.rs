@@ -1,0 +1,216 @@
+//! Start, graceful restarts under load, and what must not be in the parent.
+
+#![allow(clippy::unwrap_used)]
+
+use object::{Object, ObjectSymbol};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tests::process::{Stats, wait_for};
+use tests::{Mpm, Python, Server, Setup, Site, http, matrix};
+
+const HELLO: &str = "
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '6')])
+    return [b'Hello!']
+";
+
+/// Clients that open one connection per request until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    failures: Arc<Mutex<Vec<String>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr, clients: usize) -> Load {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let client = || {
+            let (stop, count, failures) = (stop.clone(), count.clone(), failures.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    match http::request(address, "GET", "/", &[], b"") {
+                        Ok(r) if r.status == 200 && r.body == b"Hello!" => {}
+                        Ok(response) => failures.lock().unwrap().push(format!("{response:?}")),
+                        Err(error) => failures.lock().unwrap().push(format!("{error:#}")),
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            })
+        };
+        let threads = (0..clients).map(|_| client()).collect();
+        Load { stop, count, failures, threads }
+    }
+
+    /// Fails unless there were requests and all of them succeeded.
+    fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        let failures = self.failures.lock().unwrap();
+        let count = self.count.load(Ordering::Relaxed);
+        assert!(failures.is_empty(), "{} of {count}: {:?}", failures.len(), failures.first());
+        assert!(count > 100, "only {count} requests");
+    }
+}
+
+/// The parent's size once children of earlier generations are gone.
+fn settled(server: &Server) -> Stats {
+    let mut last = server.parent().stats().unwrap();
+    let quiet = || {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = server.parent().stats()?;
+        let same = now == last;
+        last = now;
+        same.then_some(now)
+    };
+    wait_for(Duration::from_secs(10), quiet).unwrap_or(last)
+}
+
+fn restarts_gracefully(mpm: Mpm) {
+    if let Some(reason) = Setup::get().lacks(mpm) {
+        return matrix::skip(&format!("{mpm} MPM"), &reason);
+    }
+    let site = Site::new(mpm, &matrix::python()).log_level("warn");
+    let mut server = site.mount("/", "hello.wsgi", HELLO).start();
+    // The event MPM notes when children that drain leave it few threads for the moment.
+    server.log().allow("AH10159: server is within MinSpareThreads of MaxRequestWorkers");
+    server.log().allow("AH00484: server reached MaxRequestWorkers");
+    server.log().allow("AH00485: scoreboard is full, not at MaxRequestWorkers");
+    let load = Load::start(server.address(), 2);
+    let mut after_five = None;
+    for round in 1..=20 {
+        server.graceful();
+        if round == 5 {
+            after_five = Some(settled(&server));
+        }
+    }
+    let (before, after) = (after_five.unwrap(), settled(&server));
+    load.finish();
+    assert!(after.rss <= before.rss + 256, "resident: {before:?} then {after:?}");
+    assert!(after.fds <= before.fds, "descriptors: {before:?} then {after:?}");
+    assert!(after.maps <= before.maps + 2, "mappings: {before:?} then {after:?}");
+    assert_eq!(after.threads, 1, "the parent has threads");
+    let mapped = server.parent().mapped_files();
+    assert!(!mapped.iter().any(|file| is_python(file)), "in the parent: {mapped:?}");
+    server.stop();
+}
+
+fn is_python(file: &str) -> bool {
+    file.contains("libpython") || file.contains("/_mod_wsgi.")
+}
+
+#[test]
+fn twenty_graceful_restarts_under_event() {
+    restarts_gracefully(Mpm::Event);
+}
+
+#[test]
+fn twenty_graceful_restarts_under_worker() {
+    restarts_gracefully(Mpm::Worker);
+}
+
+#[test]
+fn twenty_graceful_restarts_under_prefork() {
+    restarts_gracefully(Mpm::Prefork);
+}
+
+#[test]
+fn restarts_at_once_work() {
+    matrix::for_each_mpm(|mpm| {
+        let mut server = Site::new(mpm, &matrix::python()).mount("/", "hello.wsgi", HELLO).start();
+        for _ in 0..5 {
+            server.restart();
+            assert_eq!(server.get("/").with_status(200).text(), "Hello!");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn python_is_never_in_the_parent() {
+    matrix::for_each_cell(|cell| {
+        let server = Site::new(cell.mpm, &cell.python).mount("/", "hello.wsgi", HELLO).start();
+        assert_eq!(server.get("/").with_status(200).text(), "Hello!");
+        let parent = server.parent().mapped_files();
+        assert!(!parent.iter().any(|file| is_python(file)), "{parent:?}");
+        assert_eq!(server.parent().stats().unwrap().threads, 1);
+        let library = format!("libpython{}", cell.python.version);
+        let has = |child: &tests::process::Process| {
+            child.mapped_files().iter().any(|file| file.contains(&library))
+        };
+        assert!(server.children().iter().any(has), "no child has {library}");
+        server.stop();
+    });
+}
+
+#[test]
+fn several_pythons_one_module() {
+    // The same mod_wsgi.so, one server after the other, nothing rebuilt between.
+    let versions: Vec<String> = matrix::pythons()
+        .iter()
+        .map(|python: &Python| {
+            let script = "
+import sys
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return ['{}.{}'.format(*sys.version_info).encode()]
+";
+            let server = Site::new(Mpm::Event, python).mount("/", "v.wsgi", script).start();
+            let found = server.get("/").with_status(200).text();
+            server.stop();
+            assert_eq!(found, python.version);
+            found
+        })
+        .collect();
+    matrix::note(&format!("one module served Python {}", versions.join(", ")));
+}
+
+#[test]
+fn the_configuration_is_read_anew() {
+    let site = Site::new(Mpm::Event, &matrix::python());
+    let mut server = site.mount("/", "hello.wsgi", HELLO).start();
+    assert_eq!(server.get("/").status, 200);
+    let other = HELLO.replace("Hello!", "Other!");
+    server.reconfigure(|site| {
+        let path = site.write("other.wsgi", other);
+        site.conf(format!("WSGIScriptAliasMatch ^/two {}", path.display()))
+    });
+    // Earlier in the list wins, and "/" is earlier.
+    server.graceful();
+    assert_eq!(server.get("/two").text(), "Hello!");
+    server.reconfigure(|site| site.conf("WSGIApplicationGroup changed"));
+    server.graceful();
+    assert_eq!(server.get("/").status, 200);
+    server.stop();
+}
+
+#[test]
+fn only_the_module_record_is_exported() {
+    let image = std::fs::read(Setup::get().module()).unwrap();
+    let file = object::File::parse(&*image).unwrap();
+    let names: Vec<String> = file
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_definition() && symbol.is_global())
+        .map(|symbol| symbol.name().unwrap().to_owned())
+        .filter(|name| !matches!(name.as_str(), "_init" | "_fini"))
+        .collect();
+    assert_eq!(names, ["wsgi_module"]);
+}
+
+#[test]
+fn the_module_links_no_python() {
+    let image = std::fs::read(Setup::get().module()).unwrap();
+    let file = object::File::parse(&*image).unwrap();
+    let python = file
+        .dynamic_symbols()
+        .map(|symbol| symbol.name().unwrap().to_owned())
+        .find(|name| name.starts_with("Py") || name.starts_with("_Py"));
+    assert_eq!(python, None);
+}
