@@ -47,7 +47,7 @@ const MINOR: u8 = if cfg!(Py_3_16) {
     10
 };
 
-/// The patch level compiled for.
+/// The patch level compiled for; 0 if the build could not know.
 const fn micro() -> u8 {
     let text = env!("ENGINE_PYTHON_MICRO").as_bytes();
     let (mut number, mut i) = (0, 0);
@@ -56,6 +56,10 @@ const fn micro() -> u8 {
         i += 1;
     }
     number
+}
+
+const fn micro_is_known() -> bool {
+    !env!("ENGINE_PYTHON_MICRO").is_empty()
 }
 
 static PROCESS: OnceLock<Process> = OnceLock::new();
@@ -189,7 +193,7 @@ fn warn_of_other_patch_level(log: &ServerLog, place: &str) {
     let running = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
     let running = running.split(' ').next().unwrap_or_default();
     let compiled = format!("3.{MINOR}.{}", env!("ENGINE_PYTHON_MICRO"));
-    if running != compiled {
+    if micro_is_known() && running != compiled {
         log::coded(log, &WSGI0099.message([&compiled, &running, &place]));
     }
 }
