@@ -54,11 +54,28 @@ impl Python {
     }
 }
 
+/// Whether a Python that does not tell about itself in files may be run, to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// It may: this process has the rights it will serve with.
+    Allowed,
+    /// It may not: it could be anybody's program, and this process may be root.
+    Never,
+}
+
 /// Finds the Python of `home` (a `WSGIPythonHome`) and its engine in `dist/engines`.
 ///
 /// # Errors
 /// [`FindError`], whose text is one sentence for the administrator.
 pub fn find(home: Option<&Path>, dist: &Path) -> Result<Python, FindError> {
+    find_with(home, dist, Running::Allowed)
+}
+
+/// As [`find`], where it matters what is run.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_with(home: Option<&Path>, dist: &Path, running: Running) -> Result<Python, FindError> {
     let home = match home {
         Some(home) => home.to_owned(),
         None => default_home(dist)?,
@@ -67,8 +84,8 @@ pub fn find(home: Option<&Path>, dist: &Path) -> Result<Python, FindError> {
     let prefix = prefix_of(&prefix)?;
     let executable =
         executable_of(&prefix).ok_or_else(|| FindError::NotPython { path: prefix.clone() })?;
-    let install =
-        venv::base_executable(&prefix, &executable).and_then(|base| install::of(&prefix, &base))?;
+    let install = venv::base_executable(&prefix, &executable)
+        .and_then(|base| install::of(&prefix, &base, running))?;
     let engines = dist.join("engines");
     let engine = engines.join(format!("_mod_wsgi.{}.so", install.soabi));
     if !engine.is_file() {

@@ -8,10 +8,14 @@ mod python;
 mod request;
 mod script;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::ops::BitOr;
+use std::sync::Arc;
 
-use crate::settings::{Alias, Global, Settings};
+use httpd_sys::{Argument, Command, Context, Place, Regex, Set};
+
+use crate::settings::{Global, Server, Settings};
+use crate::{Pattern, Wsgi};
 
 /// Where a directive may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,19 @@ impl Contexts {
     /// Whether all contexts of `other` are among these.
     pub(crate) const fn contain(self, other: Contexts) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// The same in the server's terms.
+    const fn as_server_has_it(self) -> Context {
+        let mut context =
+            if self.contain(Contexts::VHOST) { Context::SERVER } else { Context::MAIN };
+        if self.contain(Contexts::SECTION) {
+            context = context.or(Context::SECTION);
+        }
+        if self.contain(Contexts::FILE_INFO) {
+            context = context.or(Context::HTACCESS_FILE_INFO);
+        }
+        context
     }
 }
 
@@ -62,8 +79,8 @@ pub(crate) enum Setter<R> {
 pub(crate) struct Target<'a, R> {
     /// The server's settings, or the section's if the directive stands in one.
     pub(crate) settings: &'a mut Settings,
-    /// The aliases of the server, unless the directive stands in a section.
-    pub(crate) aliases: Option<&'a mut Vec<Alias<R>>>,
+    /// The server that the directive stands in.
+    pub(crate) server: Option<&'a mut Server<R>>,
     /// What is said once.
     pub(crate) global: &'a mut Global,
     /// Compiles a regular expression the way Apache does.
@@ -107,6 +124,74 @@ impl<R> Directive<R> {
     }
 }
 
+/// The number of directives.
+pub(crate) const COUNT: usize = {
+    let table = table::<Pattern>();
+    table[0].len() + table[1].len() + table[2].len()
+};
+
+/// The directives as the server takes them.
+pub(crate) static COMMANDS: [httpd_sys::Directive<Wsgi>; COUNT] = {
+    let table = table::<Pattern>();
+    const ANY: httpd_sys::Directive<Wsgi> = command(&script::Entries::<Pattern>::TABLE[0]);
+    let mut commands = [ANY; COUNT];
+    let (mut group, mut index) = (0, 0);
+    while group < table.len() {
+        let mut at = 0;
+        while at < table[group].len() {
+            commands[index] = command(&table[group][at]);
+            at += 1;
+            index += 1;
+        }
+        group += 1;
+    }
+    commands
+};
+
+const fn command(directive: &Directive<Pattern>) -> httpd_sys::Directive<Wsgi> {
+    httpd_sys::Directive {
+        name: directive.name,
+        context: directive.contexts.as_server_has_it(),
+        argument: match directive.setter {
+            Setter::Flag(_) | Setter::Word(_) => Argument::One(take),
+            Setter::Raw(_) => Argument::Raw(take),
+        },
+        help: directive.help,
+    }
+}
+
+/// Takes a line of the configuration.
+fn take(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
+    let name = command.name();
+    let directive = table::<Pattern>()
+        .into_iter()
+        .flatten()
+        .find(|directive| directive.name() == name)
+        .ok_or("internal error: no such directive")?;
+    let compile = |pattern: &[u8]| Regex::new(&CString::new(pattern).ok()?).map(Arc::new);
+    match command.place()? {
+        Place::Section(settings) => {
+            // Nothing that is said once can be said in a section: see the contexts.
+            let mut nowhere = Global::default();
+            let mut target =
+                Target { settings, server: None, global: &mut nowhere, compile: &compile };
+            directive.apply(&mut target, arguments)
+        }
+        Place::Server(configured) => {
+            let mut settings = std::mem::take(&mut configured.server.settings);
+            let mut target = Target {
+                settings: &mut settings,
+                server: Some(&mut configured.server),
+                global: &mut configured.global,
+                compile: &compile,
+            };
+            let result = directive.apply(&mut target, arguments);
+            configured.server.settings = settings;
+            result
+        }
+    }
+}
+
 /// Every directive of the module.
 pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 3] {
     const { [script::Entries::<R>::TABLE, request::Entries::<R>::TABLE, python::Entries::<R>::TABLE] }
@@ -117,7 +202,6 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::settings::Server;
 
     /// A configuration that was read without Apache.
     #[derive(Default)]
@@ -136,9 +220,10 @@ pub(crate) mod tests {
                 .flatten()
                 .find(|directive| directive.name() == name)
                 .unwrap_or_else(|| panic!("no directive {name}"));
+            let mut settings = std::mem::take(&mut read.server.settings);
             let mut target = Target {
-                settings: &mut read.server.settings,
-                aliases: Some(&mut read.server.aliases),
+                settings: &mut settings,
+                server: Some(&mut read.server),
                 global: &mut read.global,
                 compile: &|pattern| (pattern != b"(").then(|| pattern.to_vec()),
             };
@@ -146,7 +231,9 @@ pub(crate) mod tests {
                 Setter::Raw(_) => rest.as_bytes().to_vec(),
                 _ => wsgi_config::words::Words::new(rest.as_bytes()).word().unwrap_or_default(),
             };
-            directive.apply(&mut target, &arguments)?;
+            let result = directive.apply(&mut target, &arguments);
+            read.server.settings = settings;
+            result?;
         }
         Ok(read)
     }

@@ -1,12 +1,13 @@
 //! A request as CGI variables.
 //!
-//! Built straight from the request: the two functions that httpd has for it
-//! (`ap_add_common_vars`, `ap_add_cgi_vars`) first write everything into a table, with a copy and a
-//! search for each variable, and half of what they write is not for applications. The result is
-//! what they say where they say it.
+//! Built straight from the request: the two functions that the server has for it
+//! (`ap_add_common_vars`, `ap_add_cgi_vars`) write everything into a table first, with a copy and a
+//! search for each variable, and part of what they write is not for applications. The result is
+//! theirs; for subrequests and redirects, which have rules of their own, they are asked.
+//! RFC 3875, <https://peps.python.org/pep-3333/#environ-variables>
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ops::Range;
 
 use engine_api::Pair;
 use httpd_sys::Request;
@@ -14,26 +15,40 @@ use wsgi_config::cgi;
 
 use crate::settings::{Effective, MapHead};
 
-/// Name and value.
-type Variable<'r> = (Cow<'static, [u8]>, Cow<'r, [u8]>);
-
 /// The variables of one request.
 pub(crate) struct Environ<'r> {
     /// `SCRIPT_NAME`, before slashes are collapsed.
     script_name: &'r [u8],
     variables: Vec<Variable<'r>>,
+    /// Names that are made of header names, one behind the other.
+    names: Vec<u8>,
 }
+
+struct Variable<'r> {
+    name: Name<'r>,
+    value: Cow<'r, [u8]>,
+}
+
+enum Name<'r> {
+    Borrowed(&'r [u8]),
+    /// In `Environ::names`.
+    Made(Range<usize>),
+}
+
+/// What the server computes that applications do not get.
+const HIDDEN: [&[u8]; 5] =
+    [b"PATH", b"GATEWAY_INTERFACE", b"SERVER_SIGNATURE", b"REMOTE_HOST", b"HTTP_PROXY"];
 
 impl<'r> Environ<'r> {
     /// No variables yet, but `SCRIPT_NAME` is known, which names of groups are made of.
     pub(crate) fn new(request: &Request<'r>) -> Environ<'r> {
         let uri = request.uri();
+        // A subrequest of mod_include has the path of the page that includes it behind it.
         let script_name = match request.protocol() {
-            // A subrequest of mod_include has the path of the page that includes it behind it.
             b"INCLUDED" => uri,
             _ => &uri[..cgi::script_name_length(uri, request.path_info())],
         };
-        Environ { script_name, variables: Vec::with_capacity(48) }
+        Environ { script_name, variables: Vec::new(), names: Vec::new() }
     }
 
     /// `SCRIPT_NAME` as it is in the URL.
@@ -44,15 +59,21 @@ impl<'r> Environ<'r> {
     /// Collects all variables.
     pub(crate) fn collect(
         &mut self,
-        request: &Request<'r>,
+        request: &mut Request<'r>,
         effective: Effective<'_>,
         pass_authorization: bool,
     ) {
-        let rules = request.cgi_rules();
-        self.add_request(request, effective, rules.current_uri);
-        self.add_server(request);
-        self.add_headers(request, pass_authorization, rules.pass_authorization);
-        self.add_configured(request);
+        self.variables.reserve(48);
+        self.names.reserve(256);
+        if request.is_initial() {
+            self.add_request(request);
+            self.add_server(request);
+            self.add_headers(request, pass_authorization);
+            self.add_configured(request);
+        } else {
+            self.add_as_the_server_does(request, pass_authorization);
+        }
+        self.finish(request, effective);
     }
 
     /// Applies trusted proxy headers, and says whether the client used TLS.
@@ -61,7 +82,7 @@ impl<'r> Environ<'r> {
         if let Some(headers) = effective.get(|s| &s.trusted_proxy_headers) {
             decided = proxy_trust::apply(headers, effective.get(|s| &s.trusted_proxies), self);
         }
-        let value = self.find(b"HTTPS").map(|at| self.variables.swap_remove(at).1);
+        let value = self.find(b"HTTPS").map(|at| self.variables.swap_remove(at).value);
         if !decided && httpd_sys::ssl_is_https(request) {
             return true;
         }
@@ -70,11 +91,19 @@ impl<'r> Environ<'r> {
 
     /// The variables as the engine takes them.
     pub(crate) fn pairs(&self) -> Vec<Pair<'_>> {
-        self.variables.iter().map(|(name, value)| Pair::new(name, value)).collect()
+        self.variables.iter().map(|v| Pair::new(self.name(v), &v.value)).collect()
+    }
+
+    fn name<'a>(&'a self, variable: &'a Variable<'r>) -> &'a [u8] {
+        match &variable.name {
+            Name::Borrowed(name) => name,
+            Name::Made(range) => self.names.get(range.clone()).unwrap_or_default(),
+        }
     }
 
     fn add(&mut self, name: &'static str, value: impl Into<Cow<'r, [u8]>>) {
-        self.variables.push((Cow::Borrowed(name.as_bytes()), value.into()));
+        let name = Name::Borrowed(name.as_bytes());
+        self.variables.push(Variable { name, value: value.into() });
     }
 
     fn add_some(&mut self, name: &'static str, value: Option<&'r [u8]>) {
@@ -83,118 +112,145 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn add_request(&mut self, request: &Request<'r>, effective: Effective<'_>, current_uri: bool) {
-        let script_name = cgi::collapse_slashes(self.script_name);
-        let path_info = cgi::collapse_slashes(request.path_info());
-        let original = original_uri(request.request_line());
-        self.add("REQUEST_METHOD", method(request, effective));
+    fn add_request(&mut self, request: &Request<'r>) {
+        self.add("REQUEST_METHOD", request.method());
         self.add("QUERY_STRING", request.query().unwrap_or_default());
-        self.add("REQUEST_URI", if current_uri { request.uri() } else { original });
-        self.add("mod_wsgi.script_name", script_name.clone());
-        self.add("mod_wsgi.path_info", path_info.clone());
-        self.add("SCRIPT_NAME", script_name);
-        self.add("PATH_INFO", path_info);
+        let uri = if request.cgi_rules().current_uri {
+            request.uri()
+        } else {
+            original_uri(request.request_line())
+        };
+        self.add("REQUEST_URI", uri);
         self.add("SERVER_PROTOCOL", request.protocol());
         self.add("SCRIPT_FILENAME", request.filename());
-        self.add("mod_wsgi.request_handler", request.handler().unwrap_or_default());
-        self.add_some("AUTH_TYPE", request.user().and(request.auth_type()));
+        self.add_some("AUTH_TYPE", request.auth_type());
         self.add_some("REMOTE_USER", request.user());
-        if request.is_redirected() {
-            let redirect = request.redirected_from();
-            if request.user().is_none() {
-                self.add_some("REDIRECT_REMOTE_USER", redirect.user);
-            }
-            self.add_some("REDIRECT_QUERY_STRING", redirect.query);
-            self.add_some("REDIRECT_URL", redirect.url);
-        }
     }
 
     fn add_server(&mut self, request: &Request<'r>) {
         let connection = request.connection();
         self.add("SERVER_NAME", request.server_name());
-        self.add("SERVER_PORT", request.server_port().to_string().into_bytes());
+        self.add("SERVER_PORT", decimal(request, request.server_port()));
         self.add("SERVER_SOFTWARE", httpd_sys::server_banner());
         self.add_some("SERVER_ADMIN", request.server().admin());
         self.add("SERVER_ADDR", connection.local_ip());
         self.add("REMOTE_ADDR", request.client_ip());
-        self.add("REMOTE_PORT", connection.peer_port().to_string().into_bytes());
+        self.add("REMOTE_PORT", decimal(request, connection.peer_port()));
         self.add("REQUEST_SCHEME", request.scheme());
         self.add("DOCUMENT_ROOT", request.document_root());
         self.add("CONTEXT_PREFIX", request.context_prefix());
         self.add("CONTEXT_DOCUMENT_ROOT", request.context_document_root());
-        self.add("mod_wsgi.listener_host", connection.local_address_hostname().unwrap_or_default());
-        self.add("mod_wsgi.listener_port", connection.local_port().to_string().into_bytes());
     }
 
     /// Headers, less those that only the server should see and those whose name could be mistaken
     /// for another's.
-    fn add_headers(&mut self, request: &Request<'r>, authorization: bool, credentials: bool) {
-        let mut variable = Vec::with_capacity(32);
+    fn add_headers(&mut self, request: &Request<'r>, pass_authorization: bool) {
+        let pass_all = request.cgi_rules().pass_authorization;
         for (name, value) in request.headers_in().iter() {
             let value = value.unwrap_or_default();
-            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
             match name.len() {
-                5 if is("Proxy") => continue,
-                12 if is("Content-Type") => {
+                5 if is(b"Proxy") => continue,
+                6 if is(b"Cookie") => {
+                    self.add("HTTP_COOKIE", join_cookies(value));
+                    continue;
+                }
+                12 if is(b"Content-Type") => {
                     self.add("CONTENT_TYPE", value);
                     continue;
                 }
-                14 if is("Content-Length") => {
+                13 if is(b"Authorization") && !pass_authorization && !pass_all => continue,
+                14 if is(b"Content-Length") => {
                     self.add("CONTENT_LENGTH", value);
                     continue;
                 }
-                13 if is("Authorization") && !authorization && !credentials => continue,
-                19 if is("Proxy-Authorization") && !credentials => continue,
+                19 if is(b"Proxy-Authorization") && !pass_all => continue,
                 _ => {}
             }
-            if cgi::header_variable(name, &mut variable) {
-                self.variables.push((Cow::Owned(variable.clone()), Cow::Borrowed(value)));
+            let start = self.names.len();
+            if cgi::push_header_variable(name, &mut self.names) {
+                let name = Name::Made(start..self.names.len());
+                self.variables.push(Variable { name, value: Cow::Borrowed(value) });
             }
         }
     }
 
-    /// What `SetEnv` and its kin say, unless the request itself says it.
+    /// What `SetEnv`, mod_ssl and their kin say, unless the request itself says it.
     fn add_configured(&mut self, request: &Request<'r>) {
         for (name, value) in request.environment().iter() {
-            let hidden = name.eq_ignore_ascii_case(b"PATH")
-                || name.starts_with(b"mod_wsgi.x-")
-                || name.eq_ignore_ascii_case(b"HTTP_PROXY");
-            if !hidden && self.find(name).is_none() {
-                let value = Cow::Borrowed(value.unwrap_or_default());
-                self.variables.push((Cow::Owned(name.to_vec()), value));
+            if !is_hidden(name) && self.find(name).is_none() {
+                self.add_named(name, value.unwrap_or_default());
             }
         }
     }
 
-    /// Apache's tables ignore case.
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        self.variables
-            .iter()
-            .position(|(other, _)| other.len() == name.len() && other.eq_ignore_ascii_case(name))
+    /// The server's own table, less what applications do not get.
+    fn add_as_the_server_does(&mut self, request: &mut Request<'r>, pass_authorization: bool) {
+        request.add_cgi_variables();
+        // What the server made of headers with odd names is told by what it would make of them.
+        let odd = odd_variables(request);
+        for (name, value) in request.environment().iter() {
+            let own = name == b"SCRIPT_NAME" || name == b"PATH_INFO" || name == b"PATH_TRANSLATED";
+            if is_hidden(name) || own || odd.iter().any(|odd| odd == name) {
+                continue;
+            }
+            let value = value.unwrap_or_default();
+            if name == b"HTTP_COOKIE" {
+                self.add("HTTP_COOKIE", join_cookies(value));
+            } else {
+                self.add_named(name, value);
+            }
+        }
+        if pass_authorization && self.find(b"HTTP_AUTHORIZATION").is_none() {
+            self.add_some("HTTP_AUTHORIZATION", request.headers_in().get(c"Authorization"));
+        }
     }
-}
 
-/// The method that applications see: a `HEAD` may have to look like a `GET` to them, so that
-/// filters get the body that a `GET` would have.
-fn method<'r>(request: &Request<'r>, effective: Effective<'_>) -> &'r [u8] {
-    let map = effective.get(|s| &s.map_head_to_get).copied().unwrap_or(MapHead::Auto);
-    let mapped = match map {
-        MapHead::Off => false,
-        MapHead::On => true,
-        MapHead::Auto => request.has_content_filter(),
-    };
-    let method = request.method();
-    if mapped && method == b"HEAD" { b"GET" } else { method }
+    fn add_named(&mut self, name: &'r [u8], value: &'r [u8]) {
+        self.variables.push(Variable { name: Name::Borrowed(name), value: Cow::Borrowed(value) });
+    }
+
+    /// What is ours alone, however the rest came about.
+    fn finish(&mut self, request: &Request<'r>, effective: Effective<'_>) {
+        let script_name = cgi::collapse_slashes(self.script_name);
+        let path_info = cgi::collapse_slashes(request.path_info());
+        let connection = request.connection();
+        for name in ["SCRIPT_NAME", "PATH_INFO"] {
+            // An application's place cannot be set from outside.
+            if let Some(at) = self.find(name.as_bytes()) {
+                self.variables.swap_remove(at);
+            }
+        }
+        self.add("mod_wsgi.script_name", script_name.clone());
+        self.add("mod_wsgi.path_info", path_info.clone());
+        self.add("SCRIPT_NAME", script_name);
+        self.add("PATH_INFO", path_info);
+        self.add("mod_wsgi.request_handler", request.handler().unwrap_or_default());
+        let host = connection.local_address_hostname().unwrap_or_default();
+        self.add("mod_wsgi.listener_host", host);
+        self.add("mod_wsgi.listener_port", decimal(request, connection.local_port()));
+        if request.header_only() && maps_head(request, effective) {
+            proxy_trust::Environ::set(self, "REQUEST_METHOD", b"GET".to_vec());
+        }
+    }
+
+    /// The server's tables ignore case.
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.variables.iter().position(|variable| {
+            let other = self.name(variable);
+            other.len() == name.len() && other.eq_ignore_ascii_case(name)
+        })
+    }
 }
 
 impl proxy_trust::Environ for Environ<'_> {
     fn get(&self, variable: &str) -> Option<&[u8]> {
-        self.find(variable.as_bytes()).map(|at| &*self.variables[at].1)
+        self.find(variable.as_bytes()).map(|at| &*self.variables[at].value)
     }
 
     fn set(&mut self, variable: &'static str, value: Vec<u8>) {
         match self.find(variable.as_bytes()) {
-            Some(at) => self.variables[at].1 = Cow::Owned(value),
+            Some(at) => self.variables[at].value = Cow::Owned(value),
             None => self.add(variable, value),
         }
     }
@@ -206,16 +262,75 @@ impl proxy_trust::Environ for Environ<'_> {
     }
 }
 
-/// A variable for `%{ENV:name}`: notes, then the request's environment, then the process's.
-pub(crate) fn variable(request: &Request<'_>, name: &[u8]) -> Option<Vec<u8>> {
-    let key = CString::new(name).ok()?;
-    let found = request.notes().get(&key).or_else(|| request.environment().get(&key));
-    found.map(<[u8]>::to_vec).or_else(|| Request::process_variable(&key))
+fn is_hidden(name: &[u8]) -> bool {
+    HIDDEN.contains(&name) || name.starts_with(b"mod_wsgi.x-")
+}
+
+/// Whether `HEAD` is shown to the application as `GET`.
+fn maps_head(request: &Request<'_>, effective: Effective<'_>) -> bool {
+    match effective.get(|s| &s.map_head_to_get).copied().unwrap_or(MapHead::Auto) {
+        MapHead::Off => false,
+        MapHead::On => true,
+        MapHead::Auto => request.has_content_filter(),
+    }
+}
+
+/// The variables that the server makes of headers whose name has a byte that could be mistaken.
+fn odd_variables(request: &Request<'_>) -> Vec<Vec<u8>> {
+    let mut scratch = Vec::new();
+    let names = request.headers_in().iter().map(|(name, _)| name);
+    let odd = names.filter(|name| {
+        scratch.clear();
+        !cgi::push_header_variable(name, &mut scratch)
+    });
+    let as_variable = |byte: &u8| {
+        if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' }
+    };
+    odd.map(|name| [b"HTTP_", &*name.iter().map(as_variable).collect::<Vec<_>>()].concat())
+        .collect()
+}
+
+/// The value of `Cookie`. The server has joined several headers with a comma, as is right for all
+/// but this one; RFC 6265 wants a semicolon.
+///
+/// What follows such a comma is the name of the next cookie. A comma inside of a value, which the
+/// RFC forbids but browsers send, stays unless just that follows it.
+fn join_cookies(value: &[u8]) -> Cow<'_, [u8]> {
+    let is_seam = |at: usize| {
+        let rest = value[at..].strip_prefix(b", ").unwrap_or_default();
+        let name = rest.iter().take_while(|byte| is_token(**byte)).count();
+        name > 0 && rest.get(name) == Some(&b'=')
+    };
+    let mut joined = Cow::Borrowed(value);
+    for (at, byte) in value.iter().enumerate() {
+        if *byte == b',' && is_seam(at) {
+            joined.to_mut()[at] = b';';
+        }
+    }
+    joined
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A number in the request's memory.
+fn decimal<'r>(request: &Request<'r>, mut number: u16) -> &'r [u8] {
+    let mut digits = [0; 5];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 || at == 0 {
+            return request.pool().bytes(&digits[at..]);
+        }
+    }
 }
 
 /// The second word of a request line, as it was sent.
 fn original_uri(line: &[u8]) -> &[u8] {
-    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     words.nth(1).unwrap_or_default()
 }
 
@@ -229,5 +344,31 @@ mod tests {
         assert_eq!(original_uri(b"GET  http://h/x HTTP/1.0"), b"http://h/x");
         assert_eq!(original_uri(b"GET /only"), b"/only");
         assert_eq!(original_uri(b""), b"");
+    }
+
+    #[test]
+    fn d26_cookies_are_joined_with_semicolons() {
+        for (merged, joined) in [
+            ("a=1, b=2", "a=1; b=2"),
+            ("a=1; b=2, c=3, d=4", "a=1; b=2; c=3; d=4"),
+            ("a=1,b=2", "a=1,b=2"),
+            ("when=Mon, 01 Jan; b=2", "when=Mon, 01 Jan; b=2"),
+            ("a={\"x\": 1, \"y\": 2}", "a={\"x\": 1, \"y\": 2}"),
+            ("a=1, ", "a=1, "),
+            ("", ""),
+        ] {
+            let found = join_cookies(merged.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&found), joined, "{merged}");
+        }
+    }
+
+    #[test]
+    fn what_applications_do_not_get() {
+        for name in ["PATH", "HTTP_PROXY", "GATEWAY_INTERFACE", "mod_wsgi.x-anything"] {
+            assert!(is_hidden(name.as_bytes()), "{name}");
+        }
+        for name in ["PATH_INFO", "HTTP_PROXY_CONNECTION", "mod_wsgi.custom", "SSL_TLS_SNI"] {
+            assert!(!is_hidden(name.as_bytes()), "{name}");
+        }
     }
 }

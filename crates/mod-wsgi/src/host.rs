@@ -1,5 +1,6 @@
 //! What the engine may ask of a request: its body, and somewhere to put the response.
 
+use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Level, Record};
@@ -7,94 +8,82 @@ use httpd_sys::{Body, Brigade, Error, Flush, Kind, Request};
 
 use crate::{Wsgi, log};
 
-/// A request of httpd as the engine's host.
+/// A request of the server as the engine's host.
 pub(crate) struct RequestHost<'a, 'r> {
     request: &'a mut Request<'r>,
     body: Body<'r>,
-    /// Made for the first part of the response.
-    brigade: Option<Brigade<'r>>,
+    output: Brigade<'r>,
+    /// The server has a head of ours, and something behind it.
+    begun: bool,
     sendfile: bool,
 }
 
-// SAFETY: engine_api::Host promises one call at a time, and only while `handle` runs, which keeps
-// the request alive. httpd's structures do not care which thread uses them, only that one does at a
-// time (A4).
+// SAFETY: `engine_api::Host` promises one call at a time, and only while `handle` runs, which keeps
+// the request alive. The server's structures do not care which thread uses them, only that one does
+// at a time (A4).
 unsafe impl Send for RequestHost<'_, '_> {}
 
 impl<'a, 'r> RequestHost<'a, 'r> {
     /// The host of a request of which nothing was read and to which nothing was sent.
     pub(crate) fn new(request: &'a mut Request<'r>, sendfile: bool) -> RequestHost<'a, 'r> {
-        RequestHost { request, body: Body::new(), brigade: None, sendfile }
+        let output = Brigade::new(request);
+        RequestHost { request, body: Body::new(), output, begun: false, sendfile }
     }
 
-    /// The request.
-    pub(crate) fn request(&self) -> &Request<'r> {
-        self.request
-    }
-
-    /// Whether a response was begun.
+    /// Whether a response of the application was begun.
     pub(crate) fn is_begun(&self) -> bool {
-        self.brigade.is_some()
+        self.begun
+    }
+
+    /// Whether the server has sent an error page of its own while the body was read, or instead of
+    /// a head that is not HTTP.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.begun && self.request.is_answered()
     }
 
     /// Breaks the response off so that the client can tell.
     pub(crate) fn abort(&mut self) {
-        if let Some(brigade) = &mut self.brigade {
-            self.request.abort(brigade);
+        if self.begun {
+            self.request.abort(&mut self.output);
         }
     }
 
-    /// Sets the head, if this is the first part; the brigade to send it with.
-    fn begin(&mut self, head: Option<&Head<'_>>) -> Result<(), Fault> {
-        if self.brigade.is_none() && self.request.is_answered() {
-            // Apache has sent its own response; there is nobody to hear another.
-            return Err(Fault::new(FaultKind::ClientGone, "the request was answered already"));
-        }
+    /// Sets the head and says what follows the data.
+    fn begin(&mut self, head: Option<&Head<'_>>, flags: Flags) -> Flush {
         if let Some(head) = head {
-            let reason = head.reason.or_empty();
+            let headers = head.headers.get();
             self.request.set_head(httpd_sys::Head {
                 status: head.status,
-                reason: (!reason.is_empty()).then_some(reason),
-                headers: head
-                    .headers
-                    .get()
-                    .iter()
-                    .map(|field| (field.name.or_empty(), field.value.or_empty())),
+                reason: head.reason.get(),
+                headers: headers.iter().map(|pair| (pair.name.or_empty(), pair.value.or_empty())),
             });
         }
-        Ok(())
+        if flags.has(Flags::TRUNCATED) {
+            // What comes before a break goes out, or filters would keep it.
+            Flush::Now
+        } else if flags.has(Flags::END) {
+            Flush::End
+        } else if flags.has(Flags::FLUSH) {
+            Flush::Now
+        } else {
+            Flush::No
+        }
     }
 
-    fn end(&mut self, flags: Flags) {
+    /// Notes that a head is out, if it is, and breaks the response off if that was asked for.
+    fn end<T>(&mut self, result: httpd_sys::Result<T>, flags: Flags) -> Result<T, Fault> {
+        // A refused head is answered by the server; anything else went behind ours.
+        self.begun |= !matches!(&result, Err(error) if error.kind() == Kind::Answered);
         if flags.has(Flags::TRUNCATED) {
             self.abort();
         }
-    }
-}
-
-/// What follows the data of a call. What comes before a break is flushed, or filters would keep it.
-fn flush(flags: Flags) -> Flush {
-    if flags.has(Flags::TRUNCATED) || flags.has(Flags::FLUSH) && !flags.has(Flags::END) {
-        Flush::Now
-    } else if flags.has(Flags::END) {
-        Flush::End
-    } else {
-        Flush::No
+        result.map_err(|error| write_fault(&error))
     }
 }
 
 impl Host for RequestHost<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        self.body.read(self.request, buffer).map_err(|error| {
-            let (kind, status) = match error.kind() {
-                Kind::ClientGone | Kind::End => (FaultKind::ClientGone, 400),
-                Kind::Timeout => (FaultKind::Timeout, 408),
-                Kind::TooLarge => (FaultKind::TooLarge, 413),
-                Kind::Malformed | Kind::Answered => (FaultKind::Malformed, 400),
-                _ => (FaultKind::Other, 500),
-            };
-            Fault { kind, errno: error.errno(), status, text: error.text().to_owned() }
-        })
+        self.body.read(self.request, buffer).map_err(|error| read_fault(&error))
     }
 
     fn respond(
@@ -103,12 +92,13 @@ impl Host for RequestHost<'_, '_> {
         chunks: &[Bytes<'_>],
         flags: Flags,
     ) -> Result<(), Fault> {
-        self.begin(head)?;
-        let brigade = self.brigade.get_or_insert_with(|| Brigade::new(self.request));
-        let data = chunks.iter().map(|chunk| chunk.or_empty());
-        let sent = self.request.send(brigade, data, flush(flags)).map_err(|e| write_fault(&e));
-        self.end(flags);
-        sent
+        let flush = self.begin(head, flags);
+        if chunks.is_empty() && flush == Flush::No {
+            return Ok(());
+        }
+        let chunks = chunks.iter().map(Bytes::or_empty).filter(|chunk| !chunk.is_empty());
+        let result = self.request.send(&mut self.output, chunks, flush);
+        self.end(result, flags)
     }
 
     fn send_file(
@@ -119,16 +109,16 @@ impl Host for RequestHost<'_, '_> {
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
-        self.begin(head)?;
-        let brigade = self.brigade.get_or_insert_with(|| Brigade::new(self.request));
-        // SAFETY: the descriptor is the caller's and open for the length of the call.
+        if fd < 0 {
+            return Err(Fault::new(FaultKind::Other, "no open file"));
+        }
+        let flush = self.begin(head, flags);
+        // SAFETY: the engine lends an open descriptor for the length of the call.
         let file = unsafe { BorrowedFd::borrow_raw(fd) };
-        let sent = self
-            .request
-            .send_file(brigade, file, offset, length, self.sendfile, flush(flags))
-            .map_err(|error| write_fault(&error));
-        self.end(flags);
-        sent
+        let request = &mut *self.request;
+        let result =
+            request.send_file(&mut self.output, file, offset, length, self.sendfile, flush);
+        self.end(result, flags)
     }
 
     fn client_gone(&mut self) -> bool {
@@ -140,8 +130,8 @@ impl Host for RequestHost<'_, '_> {
     }
 
     fn ssl_var_lookup(&mut self, name: &[u8]) -> Option<Vec<u8>> {
-        let name = self.request.pool().string(name);
-        httpd_sys::ssl_variable(self.request, name).map(<[u8]>::to_vec)
+        let name = CString::new(name).ok()?;
+        httpd_sys::ssl_variable(self.request, &name).map(<[u8]>::to_vec)
     }
 
     fn log(&mut self, records: &[Record<'_>]) {
@@ -149,13 +139,28 @@ impl Host for RequestHost<'_, '_> {
     }
 
     fn level(&mut self) -> Level {
-        Level::from_raw(self.request.logger::<Wsgi>().level() as u32)
+        log::to_engine(&self.request.logger::<Wsgi>())
     }
 }
 
+/// How an error of reading looks to the engine; the status is for an application that lets it go.
+fn read_fault(error: &Error) -> Fault {
+    let (kind, status) = match error.kind() {
+        Kind::ClientGone | Kind::End => (FaultKind::ClientGone, 400),
+        Kind::Timeout => (FaultKind::Timeout, 408),
+        Kind::TooLarge => (FaultKind::TooLarge, 413),
+        Kind::Malformed | Kind::Answered => (FaultKind::Malformed, 400),
+        _ => (FaultKind::Other, 500),
+    };
+    Fault { kind, errno: error.errno(), status, text: error.text().to_owned() }
+}
+
+/// How an error of writing looks to the engine.
 fn write_fault(error: &Error) -> Fault {
     let kind = match error.kind() {
-        Kind::ClientGone | Kind::Timeout | Kind::End | Kind::Answered => FaultKind::ClientGone,
+        // After a page of the server's own there is nobody to hear another.
+        Kind::ClientGone | Kind::Answered => FaultKind::ClientGone,
+        Kind::Timeout => FaultKind::Timeout,
         _ => FaultKind::Other,
     };
     Fault { kind, errno: error.errno(), status: 0, text: error.text().to_owned() }

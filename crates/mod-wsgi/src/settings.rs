@@ -22,7 +22,7 @@ macro_rules! settings {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
         /// What may be said in a server and, more specifically, in a section.
         #[derive(Clone, Debug, Default)]
-        pub(crate) struct Settings {
+        pub struct Settings {
             $($(#[$doc])* pub(crate) $field: Option<$type>,)*
         }
 

@@ -1,8 +1,11 @@
 //! Mapping URLs to scripts: `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
+//!
+//! Runs for every request of the server, so it declines early and allocates only for a match. What
+//! an alias says beyond the file travels in notes, which other modules and log formats may read.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
-use httpd_sys::{Request, Status};
+use httpd_sys::{Request, RequestHook, Status};
 use wsgi_config::alias;
 
 use crate::settings::{Alias, AliasOptions, Location};
@@ -11,35 +14,39 @@ use crate::{Pattern, Wsgi};
 /// The handler that an alias forces, and the name of it in configuration files.
 pub(crate) const HANDLER: &CStr = c"wsgi-script";
 
-// Notes that other modules and log formats may look at.
 const FORCED: &CStr = c"alias-forced-type";
 const PROCESS_GROUP: &CStr = c"mod_wsgi.process_group";
 const APPLICATION_GROUP: &CStr = c"mod_wsgi.application_group";
 const CALLABLE_OBJECT: &CStr = c"mod_wsgi.callable_object";
 const PASS_AUTHORIZATION: &CStr = c"mod_wsgi.pass_authorization";
 
-/// Maps `request` by the first alias that takes it.
-pub(crate) fn translate(request: &mut Request<'_>) -> Status {
-    let Some(configured) = request.server().config::<Wsgi>() else {
-        return Status::Declined;
-    };
-    let uri = request.uri();
-    if !uri.starts_with(b"/") {
-        return Status::Declined;
+/// The hook.
+pub(crate) struct Aliases;
+
+impl RequestHook for Aliases {
+    fn run(request: &mut Request<'_>) -> Status {
+        let Some(configured) = request.server().config::<Wsgi>() else {
+            return Status::Declined;
+        };
+        let uri = request.uri();
+        if configured.server.aliases.is_empty() || !uri.starts_with(b"/") {
+            return Status::Declined;
+        }
+        let mut aliases = configured.server.aliases.iter();
+        let found = aliases.find_map(|alias| Some((alias, filename(alias, request, uri)?)));
+        let Some((alias, filename)) = found else {
+            return Status::Declined;
+        };
+        request.set_filename(&filename);
+        request.set_handler(HANDLER);
+        note_options(request, &alias.options);
+        Status::Ok
     }
-    let found = configured
-        .server
-        .aliases
-        .iter()
-        .find_map(|alias| Some((alias, filename(alias, request, uri)?)));
-    let Some((alias, filename)) = found else {
-        return Status::Declined;
-    };
-    request.set_filename(&filename);
-    request.set_handler(HANDLER);
+}
+
+fn note_options<'r>(request: &Request<'r>, options: &AliasOptions) {
     let (notes, pool) = (request.notes(), request.pool());
     notes.set_borrowed(FORCED, HANDLER);
-    let options = &alias.options;
     for (note, value) in [
         (PROCESS_GROUP, options.process_group.as_deref()),
         (APPLICATION_GROUP, options.application_group.as_deref()),
@@ -50,7 +57,6 @@ pub(crate) fn translate(request: &mut Request<'_>) -> Status {
             notes.set_borrowed(note, pool.string(value));
         }
     }
-    Status::Ok
 }
 
 /// Whether an alias of ours mapped `request`.
@@ -58,14 +64,25 @@ pub(crate) fn is_aliased(request: &Request<'_>) -> bool {
     request.notes().get(FORCED) == Some(HANDLER.to_bytes())
 }
 
-/// The options of the alias that mapped `request`.
-pub(crate) fn options(request: &Request<'_>) -> AliasOptions {
+/// The options of the alias that mapped a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options<'r> {
+    pub(crate) process_group: Option<&'r [u8]>,
+    pub(crate) application_group: Option<&'r [u8]>,
+    pub(crate) callable_object: Option<&'r [u8]>,
+    pub(crate) pass_authorization: Option<bool>,
+}
+
+/// The options of the alias that mapped `request`; none if none did.
+pub(crate) fn options<'r>(request: &Request<'r>) -> Options<'r> {
+    if !is_aliased(request) {
+        return Options::default();
+    }
     let notes = request.notes();
-    let note = |name| notes.get(name).map(<[u8]>::to_vec);
-    AliasOptions {
-        process_group: note(PROCESS_GROUP),
-        application_group: note(APPLICATION_GROUP),
-        callable_object: note(CALLABLE_OBJECT),
+    Options {
+        process_group: notes.get(PROCESS_GROUP),
+        application_group: notes.get(APPLICATION_GROUP),
+        callable_object: notes.get(CALLABLE_OBJECT),
         pass_authorization: notes.get(PASS_AUTHORIZATION).map(|value| value == b"1"),
     }
 }
@@ -78,9 +95,9 @@ fn filename(alias: &Alias<Pattern>, request: &Request<'_>, uri: &[u8]) -> Option
             Some(alias::filename(prefix, &alias.target, uri, taken))
         }
         Location::Pattern(regex) => {
-            let (subject, pool) = (request.uri_c(), request.pool());
-            let found = regex.find(subject)?;
-            let target = found.substitute(pool, pool.string(&alias.target), subject)?;
+            let found = regex.find(request.uri_c())?;
+            let template = CString::new(alias.target.as_slice()).ok()?;
+            let target = found.substitute(request.pool(), &template, request.uri_c())?;
             let taken = found.end().min(uri.len());
             Some(alias::filename(&uri[..taken], target, uri, taken))
         }

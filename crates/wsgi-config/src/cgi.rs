@@ -4,20 +4,25 @@
 
 use std::borrow::Cow;
 
-/// Writes `HTTP_` and the name of a request header in CGI form to `variable`, which is cleared
-/// first.
+/// Appends `HTTP_` and the name of a request header in CGI form to `variables`.
 ///
-/// False for a name that must not become a variable: one with a byte other than a letter, a digit
-/// or `-`, which another name could be mistaken for (`X_Name` for `X-Name`).
-pub fn header_variable(name: &[u8], variable: &mut Vec<u8>) -> bool {
-    variable.clear();
-    variable.extend_from_slice(b"HTTP_");
+/// False, with nothing appended, for a name that must not become a variable: one with a byte other
+/// than a letter, a digit or `-`, which another name could be mistaken for (`X_Name` for `X-Name`).
+pub fn push_header_variable(name: &[u8], variables: &mut Vec<u8>) -> bool {
+    let start = variables.len();
+    variables.extend_from_slice(b"HTTP_");
     for byte in name {
-        variable.push(match byte {
+        variables.push(match byte {
             b'-' => b'_',
             byte if byte.is_ascii_alphanumeric() => byte.to_ascii_uppercase(),
-            _ => return false,
+            _ => {
+                variables.truncate(start);
+                return false;
+            }
         });
+    }
+    if name.is_empty() {
+        variables.truncate(start);
     }
     !name.is_empty()
 }
@@ -71,11 +76,13 @@ mod tests {
 
     #[test]
     fn header_names() {
-        let mut variable = Vec::new();
-        assert!(header_variable(b"X-Forwarded-For", &mut variable));
-        assert_eq!(variable, b"HTTP_X_FORWARDED_FOR");
+        let mut variables = Vec::new();
+        assert!(push_header_variable(b"X-Forwarded-For", &mut variables));
+        assert!(push_header_variable(b"te", &mut variables));
+        assert_eq!(variables, b"HTTP_X_FORWARDED_FORHTTP_TE");
         for name in ["X_Under", "X.Dot", "", "X\u{e9}", "X Y"] {
-            assert!(!header_variable(name.as_bytes(), &mut variable), "{name}");
+            assert!(!push_header_variable(name.as_bytes(), &mut variables), "{name}");
+            assert!(variables.ends_with(b"HTTP_TE"), "{name}");
         }
     }
 

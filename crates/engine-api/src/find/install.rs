@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Running;
 use super::error::FindError;
 use crate::table::Version;
 
@@ -29,7 +30,7 @@ pub(super) struct Install {
 }
 
 /// The installation of `executable`; `home` is what the error talks about.
-pub(super) fn of(home: &Path, executable: &Path) -> Result<Install, FindError> {
+pub(super) fn of(home: &Path, executable: &Path, running: Running) -> Result<Install, FindError> {
     let too_old = |version| FindError::TooOld { home: home.to_owned(), version };
     if let Ok(real) = executable.canonicalize() {
         match version_in_name(&real) {
@@ -40,7 +41,11 @@ pub(super) fn of(home: &Path, executable: &Path) -> Result<Install, FindError> {
             return Ok(install);
         }
     }
-    let facts = ask(executable).map_err(|reason| FindError::Unknown {
+    let facts = match running {
+        Running::Allowed => ask(executable),
+        Running::Never => Err("was not run".to_owned()),
+    };
+    let facts = facts.map_err(|reason| FindError::Unknown {
         home: home.to_owned(),
         executable: executable.to_owned(),
         reason,

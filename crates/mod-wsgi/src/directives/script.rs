@@ -121,8 +121,8 @@ fn alias<R>(
         }
         target.global.preloads.push(preload);
     }
-    let aliases = target.aliases.as_mut().ok_or("not allowed here")?;
-    aliases.push(Alias { location, target: file, options });
+    let server = target.server.as_mut().ok_or("not allowed here")?;
+    server.aliases.push(Alias { location, target: file, options });
     Ok(())
 }
 

@@ -1,0 +1,221 @@
+//! The engine of a child process.
+//!
+//! A child keeps its state in statics: it never reads the configuration again, and the image stays
+//! in memory, since threads of Python may be in it until the process ends. Python starts with the
+//! child where the configuration has an application in embedded mode; otherwise with the first
+//! request that needs it, so that children which only serve files never load it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+use engine_api::find::Running;
+use engine_api::{
+    Bytes, Engine, HostTable, InterpreterOptions, Load, Record, Slice, Start as StartPython, Stop,
+    Switch, host_table,
+};
+use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
+use log_codes::{WSGI0001, WSGI0036};
+
+use crate::settings::{Global, Preload};
+use crate::{Configured, VERSION, Wsgi, log, support};
+
+/// What a child knows from its configuration.
+struct Child {
+    global: Global,
+    preloads: Vec<Preload>,
+    mpm: Process,
+}
+
+/// What this process is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    /// Requests run in several threads.
+    pub(crate) threaded: bool,
+    /// Most threads that serve.
+    pub(crate) threads: u32,
+    /// Most processes like this one.
+    pub(crate) processes: u32,
+}
+
+static CHILD: OnceLock<Child> = OnceLock::new();
+/// The engine, once it was tried; `None` if it cannot be had.
+static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
+static HOST: HostTable = host_table::<ProcessLog>();
+
+/// Python ends within this time or is left to the kernel: the server kills children that take
+/// longer than a few seconds.
+const STOP_LIMIT_MS: u32 = 2000;
+
+/// The hook.
+pub(crate) struct Start;
+
+impl ChildInit for Start {
+    fn run(pool: Pool<'_>, server: Server<'_>) {
+        let Some(main) = server.config::<Wsgi>() else {
+            return;
+        };
+        let configs = || server.and_following().filter_map(|server| server.config::<Wsgi>());
+        let child = Child {
+            global: main.global.clone(),
+            preloads: configs().flat_map(|c| c.global.preloads.iter().cloned()).collect(),
+            mpm: Process {
+                threaded: Mpm.is_threaded(),
+                threads: Mpm.max_threads(),
+                processes: Mpm.max_daemons(),
+            },
+        };
+        let restricted = child.global.restrict_embedded == Some(true);
+        let wanted = configs().any(has_embedded_alias) && !restricted || !child.preloads.is_empty();
+        if CHILD.set(child).is_err() {
+            return;
+        }
+        pool.at_end(stop);
+        if wanted {
+            engine();
+        }
+    }
+}
+
+/// Whether an alias is sure to run in this process.
+fn has_embedded_alias(configured: &Configured) -> bool {
+    let default = configured.server.settings.process_group.as_deref();
+    configured.server.aliases.iter().any(|alias| {
+        let group = alias.options.process_group.as_deref().or(default);
+        matches!(group, None | Some(b"" | b"%{GLOBAL}"))
+    })
+}
+
+/// What the main server says.
+pub(crate) fn global() -> &'static Global {
+    static NOTHING: OnceLock<Global> = OnceLock::new();
+    CHILD.get().map_or_else(|| NOTHING.get_or_init(Global::default), |child| &child.global)
+}
+
+/// What this process is.
+pub(crate) fn process() -> Process {
+    let alone = Process { threaded: false, threads: 1, processes: 1 };
+    CHILD.get().map_or(alone, |child| child.mpm)
+}
+
+/// The engine, which is started when it is first asked for; `None` if it cannot be, which is in the
+/// log.
+pub(crate) fn engine() -> Option<Engine> {
+    *ENGINE.get_or_init(|| {
+        let child = CHILD.get()?;
+        match start(child) {
+            Ok(engine) => {
+                preload(child, &engine);
+                Some(engine)
+            }
+            Err(reason) => {
+                log::process(WSGI0036.message([&"embedded mode", &reason]));
+                log::process(WSGI0001.message([]));
+                None
+            }
+        }
+    })
+}
+
+fn start(child: &Child) -> Result<Engine, String> {
+    let image = Image::of::<Wsgi>().ok_or("the file of mod_wsgi cannot be told (dladdr)")?;
+    image.pin().map_err(|error| {
+        format!("'{}' cannot be kept in memory: {error}", image.path().display())
+    })?;
+    let global = &child.global;
+    let python = support::python(global, Running::Allowed)?;
+    if let Some(home) = &global.python_home {
+        let text = format!("Python home set to '{}' for embedded mode.", home.escape_ascii());
+        let level = httpd_sys::Level::Info;
+        Logger::process::<Wsgi>().log(level, httpd_sys::here!(), 0, text.as_bytes());
+    }
+    let engine = Engine::open(&python).map_err(|error| error.to_string())?;
+    let warnings: Vec<Bytes<'_>> =
+        global.python_warnings.iter().map(|text| Bytes::new(text)).collect();
+    let interpreters = [InterpreterOptions {
+        application_group: Bytes::ABSENT,
+        specificity: 0,
+        python_path: global.python_path.as_deref().into(),
+        switch_interval: global.switch_interval.unwrap_or(0.0),
+        own_gil: switch(global.per_interpreter_gil),
+        restrict_stdin: switch(global.restrict_stdin),
+        restrict_stdout: switch(global.restrict_stdout),
+        restrict_signal: switch(global.restrict_signal),
+    }];
+    let Process { threaded, threads, processes } = child.mpm;
+    let start = StartPython {
+        host: &HOST,
+        executable: Bytes::new(python.executable.as_os_str().as_bytes()),
+        python_home: python.python_home.as_deref().map(str::as_bytes).into(),
+        process_group: Bytes::new(b""),
+        python_eggs: global.python_eggs.as_deref().into(),
+        warnings: Slice::new(&warnings),
+        hash_seed: global.python_hash_seed.map_or(-1, i64::from),
+        optimize: global.python_optimize.unwrap_or(0),
+        dont_write_bytecode: global.dont_write_bytecode == Some(true),
+        free_threading: false,
+        single_process: Mpm.single_process(),
+        serve_on_this_thread: !threaded,
+        interpreters: Slice::new(&interpreters),
+        module_version: VERSION,
+        server_version: httpd_sys::compiled_version(),
+        server_description: Bytes::new(httpd_sys::server_description()),
+        mpm_name: Bytes::new(Mpm.name()),
+        server_build_date: Bytes::new(httpd_sys::server_built()),
+        server_processes: processes,
+        server_threads: threads,
+        maximum_processes: processes,
+        threads_per_process: threads,
+    };
+    engine.start(&start).map_err(|fault| fault.to_string())?;
+    Ok(engine)
+}
+
+fn switch(value: Option<bool>) -> Switch {
+    match value {
+        None => Switch::Unset,
+        Some(true) => Switch::On,
+        Some(false) => Switch::Off,
+    }
+}
+
+/// Loads the scripts that are known in advance. What goes wrong is in the log; requests try again.
+fn preload(child: &Child, engine: &Engine) {
+    for preload in &child.preloads {
+        let _ = engine.load(&Load {
+            script: Bytes::new(&preload.script),
+            application_group: Bytes::new(&preload.application_group),
+            reload: true,
+            lower_case: !child.global.is_case_sensitive(),
+        });
+    }
+}
+
+/// Ends Python with the child.
+fn stop() {
+    let (Some(child), Some(Some(engine))) = (CHILD.get(), ENGINE.get()) else {
+        return;
+    };
+    let stop = Stop {
+        reason: Bytes::new(b""),
+        destroy: child.global.destroy_interpreter.unwrap_or(true),
+        limit_ms: STOP_LIMIT_MS,
+    };
+    if let Err(fault) = engine.stop(&stop) {
+        let text = format!("Python was not shut down completely: {fault}");
+        let level = httpd_sys::Level::Info;
+        Logger::process::<Wsgi>().log(level, httpd_sys::here!(), 0, text.as_bytes());
+    }
+}
+
+/// The log of this process, for what belongs to no request.
+struct ProcessLog;
+
+impl engine_api::Server for ProcessLog {
+    fn log(records: &[Record<'_>]) {
+        log::records(None, records);
+    }
+
+    fn level() -> engine_api::Level {
+        log::to_engine(&Logger::process::<Wsgi>())
+    }
+}

@@ -1,0 +1,43 @@
+//! What is checked when the server starts, in the parent.
+//!
+//! The parent loads no Python, runs none, starts no thread and keeps nothing: what is found here is
+//! found again by each child.
+
+use std::ffi::CString;
+
+use engine_api::find::Running;
+use httpd_sys::{PostConfig, PostConfigPass, add_version_component, is_loaded};
+
+use crate::{VERSION, Wsgi, support};
+
+/// The hook.
+pub(crate) struct Start;
+
+impl PostConfig for Start {
+    fn run(pass: &PostConfigPass<'_>) -> Result<(), String> {
+        if is_loaded(c"mod_python.c") {
+            return Err("mod_wsgi cannot be used together with mod_python: two modules that each \
+                        bring a Python of their own into one process end in a crash. Remove one \
+                        of the two LoadModule lines."
+                .to_owned());
+        }
+        let [major, minor, patch] = VERSION;
+        banner(pass, &format!("mod_wsgi/{major}.{minor}.{patch}"));
+        // A Python that cannot be found is reported by the children, which need it.
+        let python = pass
+            .server
+            .config::<Wsgi>()
+            .and_then(|configured| support::python(&configured.global, Running::Never).ok());
+        if let Some(python) = python {
+            let version = python.version;
+            banner(pass, &format!("Python/{}.{}", version.major, version.minor));
+        }
+        Ok(())
+    }
+}
+
+fn banner(pass: &PostConfigPass<'_>, component: &str) {
+    if let Ok(component) = CString::new(component) {
+        add_version_component(pass.config, &component);
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a request runs: process group, application group and callable.
+//!
+//! A name that is not written out in the configuration is made for each request. What a client
+//! sends can be part of it (the `Host` header with `%{HOST}`, the path with a pattern), and each
+//! new name is a new interpreter with a copy of the application. So the port is ours and never the
+//! client's, and the number of names that requests may make is bounded.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::{Mutex, PoisonError};
+
+use httpd_sys::{Request, Status};
+use log_codes::{WSGI0150, WSGI1002};
+use wsgi_config::{cgi, names};
+
+use crate::log;
+use crate::settings::Effective;
+use crate::translate::Options;
+
+/// Names that requests may make in one process, beside those the configuration writes out.
+const MOST_NAMES: usize = 100;
+
+/// Where a request runs.
+pub(crate) struct Target {
+    /// Empty is the main interpreter.
+    pub(crate) application_group: Vec<u8>,
+    pub(crate) callable: Vec<u8>,
+}
+
+/// Resolves the target of `request`.
+///
+/// # Errors
+/// The status to answer with; the reason is in the log.
+pub(crate) fn resolve(
+    request: &Request<'_>,
+    effective: Effective<'_>,
+    options: Options<'_>,
+    script_name: &[u8],
+    lower_case: bool,
+) -> Result<Target, Status> {
+    let parts = Parts { request, script_name, lower_case };
+    let set = |field: fn(&crate::settings::Settings) -> &Option<Vec<u8>>| {
+        effective.get(field).map(Vec::as_slice)
+    };
+    let process_group = options.process_group.or_else(|| set(|s| &s.process_group));
+    let process_group = names::process_group(process_group, &parts);
+    if !process_group.is_empty() {
+        log::request(request, WSGI0150.message([&process_group]));
+        return Err(Status::INTERNAL_SERVER_ERROR);
+    }
+    let written = options.application_group.or_else(|| set(|s| &s.application_group));
+    let application_group = names::application_group(written, &parts);
+    let fixed = written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
+    if !fixed && !is_admitted(&application_group) {
+        log::request(request, WSGI1002.message([&application_group, &MOST_NAMES]));
+        return Err(Status::Http(503));
+    }
+    let callable = match options.callable_object {
+        // The option of an alias is taken literally.
+        Some(name) => name.to_vec(),
+        None => names::callable(set(|s| &s.callable_object), &parts),
+    };
+    Ok(Target { application_group, callable })
+}
+
+/// Whether a name that a request made may have an interpreter.
+fn is_admitted(name: &[u8]) -> bool {
+    static NAMES: Mutex<Option<HashSet<Vec<u8>>>> = Mutex::new(None);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let names = names.get_or_insert_default();
+    names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_vec()))
+}
+
+/// What names are made of.
+struct Parts<'a, 'r> {
+    request: &'a Request<'r>,
+    script_name: &'a [u8],
+    lower_case: bool,
+}
+
+impl names::Request for Parts<'_, '_> {
+    fn server(&self) -> &[u8] {
+        self.request.server().hostname()
+    }
+
+    fn host(&self) -> &[u8] {
+        self.request.hostname().unwrap_or_default()
+    }
+
+    fn port(&self) -> u16 {
+        let configured = self.request.server().port();
+        configured.unwrap_or_else(|| self.request.connection().local_port())
+    }
+
+    fn script_name(&self) -> Cow<'_, [u8]> {
+        let mut name = cgi::collapse_slashes(self.script_name);
+        if self.lower_case {
+            name.to_mut().make_ascii_lowercase();
+        }
+        name
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let name = CString::new(name).ok()?;
+        let request = self.request;
+        let found = request.notes().get(&name).or_else(|| request.environment().get(&name));
+        found.map(<[u8]>::to_vec).or_else(|| Request::process_variable(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_02_requests_cannot_make_names_without_bound() {
+        for n in 0..MOST_NAMES {
+            assert!(is_admitted(format!("host{n}").as_bytes()));
+        }
+        assert!(!is_admitted(b"one more"));
+        assert!(is_admitted(b"host0"));
+    }
+}
