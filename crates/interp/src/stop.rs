@@ -4,6 +4,7 @@
 //! taking interpreters apart, is left to the kernel: other threads may still be in them.
 //! See <https://docs.python.org/3/c-api/init.html#c.Py_FinalizeEx>.
 
+use std::ffi::CStr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -26,13 +27,13 @@ impl Runtime {
     pub fn stop(self, limit: Duration) -> Result<(), Error> {
         let mut interpreters = self.interpreters();
         interpreters.reverse();
-        let finish = move || interpreters.into_iter().for_each(end);
         if !self.is_main_thread() && self.main_thread().waits() {
+            let finish = move || interpreters.into_iter().for_each(|own| end(own, JOIN_AS_MAIN));
             return self.on_main_thread_within(limit, finish);
         }
         let (sender, receiver) = mpsc::channel();
         let body = move || {
-            finish();
+            interpreters.into_iter().for_each(|own| end(own, JOIN_AS_OTHER));
             // The caller may have given up.
             let _ = sender.send(());
         };
@@ -44,24 +45,39 @@ impl Runtime {
     }
 }
 
+/// What `Py_FinalizeEx` does about threads, on the main thread.
+const JOIN_AS_MAIN: &CStr = c"import threading; threading._shutdown()";
+
+/// The same on another thread, where `threading._shutdown` of 3.12 and older would wait for the
+/// main thread, too, which never ends.
+const JOIN_AS_OTHER: &CStr = c"\
+import threading
+for exiting in reversed(getattr(threading, '_threading_atexits', ())):
+    exiting()
+for thread in threading.enumerate():
+    if not thread.daemon and thread not in (threading.main_thread(), threading.current_thread()):
+        thread.join()
+";
+
+const RUN_AT_EXIT: &CStr = c"import atexit; atexit._run_exitfuncs()";
+const FLUSH: &CStr = c"import sys; sys.stdout.flush(); sys.stderr.flush()";
+
 /// Ends what runs in an interpreter, as far as it can be ended.
-fn end(interpreter: Interpreter) {
+fn end(interpreter: Interpreter, join: &CStr) {
     // No thread state means no memory; then nothing can be run either.
     let _ = interpreter.attach(|py| {
-        // Errors are printed by Python's own functions, or there is nobody left to tell.
-        let _ = call(py, c"threading", c"_shutdown");
-        let _ = call(py, c"atexit", c"_run_exitfuncs");
-        for stream in [c"stdout", c"stderr"] {
-            let _ = py.import(c"sys").and_then(|sys| sys.attr(stream)?.call_method(c"flush", &[]));
+        for code in [join, RUN_AT_EXIT, FLUSH] {
+            run(py, code);
         }
     });
 }
 
-fn call<'py>(
-    py: Token<'py>,
-    module: &std::ffi::CStr,
-    function: &std::ffi::CStr,
-) -> py::Result<'py, ()> {
-    py.import(module)?.call_method(function, &[])?;
-    Ok(())
+/// Runs code in a namespace of its own. Python's own functions print what they catch; of the rest
+/// there is nobody left to tell.
+fn run(py: Token<'_>, code: &CStr) {
+    let code = code.to_str().unwrap_or_default();
+    let _ = py.import(c"builtins").and_then(|builtins| {
+        let (code, names) = (py.str(code)?, py.dict()?);
+        builtins.call_method(c"exec", &[&code, &names])
+    });
 }
