@@ -46,9 +46,11 @@ fn the_interpreter_is_named_after_host_port_and_mount() {
         .start();
     let name =
         |path: &str, host: &str| values(&server, path, host)["mod_wsgi.application_group"].clone();
-    // The server's name is its own, the port is the client's.
+    // The server's name is its own; the port is the client's if it is one of ours.
+    let port = server.port();
     assert_eq!(name("/a/x/y", "localhost"), "'localhost|/a'");
-    assert_eq!(name("/a", "example.org:8080"), "'localhost:8080|/a'");
+    assert_eq!(name("/a", &format!("example.org:{port}")), format!("'localhost:{port}|/a'"));
+    assert_eq!(name("/a", "example.org:8081"), "'localhost|/a'");
     assert_eq!(name("/a", "example.org:80"), "'localhost|/a'");
     assert_eq!(name("/a", "example.org:443"), "'localhost|/a'");
     assert_eq!(name("//b//C//x", "localhost"), "'localhost|/b/C'");
@@ -70,15 +72,15 @@ fn groups_can_be_chosen() {
         .conf(format!("WSGIScriptAlias /env {script} application-group=%{{ENV:WHICH}}"))
         .conf(format!("WSGIScriptAlias /section {script}"))
         .conf(format!("WSGIScriptAlias /default {script}"))
-        .conf("SetEnv WHICH %{GLOBAL}\nWSGIApplicationGroup outer")
+        .conf("SetEnv WHICH %{GLOBAL}\nWSGIApplicationGroup outer\nServerAlias example.org")
         .conf("<Location /section>\nWSGIApplicationGroup inner\n</Location>")
         .start();
     let name =
-        |path: &str| values(&server, path, "Example.org:81")["mod_wsgi.application_group"].clone();
+        |path: &str| values(&server, path, "Example.org:443")["mod_wsgi.application_group"].clone();
     assert_eq!(name("/global"), "''");
     assert_eq!(name("/named"), "'named'");
-    assert_eq!(name("/server"), "'localhost:81'");
-    assert_eq!(name("/host"), "'example.org:81'");
+    assert_eq!(name("/server"), "'localhost'");
+    assert_eq!(name("/host"), "'example.org'");
     assert_eq!(name("/env"), "''");
     assert_eq!(name("/section"), "'inner'");
     assert_eq!(name("/default"), "'outer'");

@@ -84,13 +84,20 @@ impl names::Request for Parts<'_, '_> {
         self.request.server().hostname()
     }
 
+    /// A host that is not one of the virtual host's own names would be an interpreter of the
+    /// client's making.
     fn host(&self) -> &[u8] {
-        self.request.hostname().unwrap_or_default()
+        self.request.hostname().filter(|host| self.request.is_own_name(host)).unwrap_or_default()
     }
 
+    /// By the rules of `UseCanonicalName`, which may believe the client, but only a port that is
+    /// really ours.
     fn port(&self) -> u16 {
-        let configured = self.request.server().port();
-        configured.unwrap_or_else(|| self.request.connection().local_port())
+        let default = if self.request.scheme() == b"https" { 443 } else { 80 };
+        let configured = self.request.server().port().unwrap_or(default);
+        let port = self.request.server_port();
+        let ours = [configured, self.request.connection().local_port(), 80, 443];
+        if ours.contains(&port) { port } else { configured }
     }
 
     fn script_name(&self) -> Cow<'_, [u8]> {

@@ -35,7 +35,7 @@ super::declare! {
     "body.length-over-write" Must "write() sends no more than Content-Length says." => length_over_write;
     "body.length-zero" Must "With Content-Length 0 nothing of a body is sent." => length_zero;
     "body.length-under" Must "A body shorter than its Content-Length ends with the connection." => length_under;
-    "body.length-under-empty" Must "An empty body with a Content-Length ends with the connection, or is an error." => length_under_empty;
+    "body.length-under-empty" Must "An empty body with a Content-Length ends with the connection, or is declared empty." => length_under_empty;
     "body.length-stops" Robust "Iteration stops once Content-Length bytes are sent." => length_stops;
 }
 
@@ -265,9 +265,15 @@ fn length_under(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Nothing is missing from the middle of an empty body, so a server may correct the promise; what
+/// replaces empty bodies (`X-Sendfile`) relies on that.
 fn length_under_empty(target: &Target) -> Result<()> {
     for kind in ["object", "list"] {
-        target.cut_short(&Plan::call(json!([start_length(10)])).kind(kind)).context(kind)?;
+        let plan = Plan::call(json!([start_length(10)])).kind(kind);
+        let (response, _) = target.carry_out_raw(&plan)?;
+        let corrected =
+            response.is_complete() && response.header("Content-Length").as_deref() == Some("0");
+        ensure!(corrected || !response.is_complete(), "{kind}: {response:?}");
     }
     Ok(())
 }
