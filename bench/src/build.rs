@@ -30,7 +30,7 @@ impl Ours {
         let module = place::root().join("target/dist/mod_wsgi.so");
         let steps = [
             (&["xtask", "build", "--release"][..], true, module),
-            (&["build", "--release", "-p", "bare-handler"], false, release("libbare_handler.so")),
+            (&["build", "--release", "-p", "bare-handler"], false, release("libmod_bare.so")),
             (&["build", "--release", "-p", "hyper-server"], false, release("hyper-server")),
         ];
         let [module, bare, hyper] = steps.map(|(arguments, own, file)| {

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::leftover::Leftover;
+
 /// What the application sends.
 #[derive(Debug)]
 pub struct Body(Kind);
@@ -22,6 +24,10 @@ enum Kind {
     /// All there will be, less than promised.
     Short(Bytes),
     Stream(mpsc::Receiver<Part>),
+    /// All was sent; the rest of the request is in the way of the next.
+    Draining(Leftover),
+    /// It was cut short, which shows once what there was has gone out.
+    Cut,
     /// Nothing more comes.
     Ended,
 }
@@ -30,7 +36,7 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) enum Part {
     Data(Bytes),
-    End,
+    End(Option<Leftover>),
 }
 
 /// The application did not send all it promised, or could not go on.
@@ -57,6 +63,13 @@ impl Body {
     pub(crate) fn stream(parts: mpsc::Receiver<Part>) -> Body {
         Body(Kind::Stream(parts))
     }
+
+    /// An error makes a server drop what it has not written, so it gets a turn to do that first.
+    fn cut<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.0 = Kind::Cut;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl http_body::Body for Body {
@@ -67,27 +80,38 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
-        let (next, kind) = match &mut self.0 {
-            Kind::Whole(data) if data.is_empty() => (None, Kind::Ended),
-            Kind::Whole(data) => (Some(Ok(std::mem::take(data))), Kind::Ended),
-            Kind::Short(data) if data.is_empty() => (Some(Err(Truncated)), Kind::Ended),
-            Kind::Short(data) => (Some(Ok(std::mem::take(data))), Kind::Short(Bytes::new())),
-            Kind::Stream(parts) => match ready!(parts.poll_recv(cx)) {
-                Some(Part::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Some(Part::End) => (None, Kind::Ended),
-                None => (Some(Err(Truncated)), Kind::Ended),
-            },
-            Kind::Ended => (None, Kind::Ended),
-        };
-        self.0 = kind;
-        Poll::Ready(next.map(|data| data.map(Frame::data)))
+        loop {
+            let (next, kind) = match &mut self.0 {
+                Kind::Whole(data) if data.is_empty() => (None, Kind::Ended),
+                Kind::Whole(data) => (Some(Ok(std::mem::take(data))), Kind::Ended),
+                Kind::Short(data) if data.is_empty() => return self.cut(cx),
+                Kind::Short(data) => (Some(Ok(std::mem::take(data))), Kind::Short(Bytes::new())),
+                Kind::Stream(parts) => match ready!(parts.poll_recv(cx)) {
+                    Some(Part::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Some(Part::End(None)) => (None, Kind::Ended),
+                    Some(Part::End(Some(leftover))) => {
+                        self.0 = Kind::Draining(leftover);
+                        continue;
+                    }
+                    None => return self.cut(cx),
+                },
+                Kind::Draining(leftover) => {
+                    ready!(leftover.poll_drain(cx));
+                    (None, Kind::Ended)
+                }
+                Kind::Cut => (Some(Err(Truncated)), Kind::Ended),
+                Kind::Ended => (None, Kind::Ended),
+            };
+            self.0 = kind;
+            return Poll::Ready(next.map(|data| data.map(Frame::data)));
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(data) => data.is_empty(),
             Kind::Ended => true,
-            Kind::Short(_) | Kind::Stream(_) => false,
+            Kind::Short(_) | Kind::Stream(_) | Kind::Draining(_) | Kind::Cut => false,
         }
     }
 
@@ -95,7 +119,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Whole(data) => SizeHint::with_exact(data.len() as u64),
             Kind::Ended => SizeHint::with_exact(0),
-            Kind::Short(_) | Kind::Stream(_) => SizeHint::new(),
+            Kind::Short(_) | Kind::Stream(_) | Kind::Draining(_) | Kind::Cut => SizeHint::new(),
         }
     }
 }
@@ -138,7 +162,8 @@ mod tests {
     fn a_short_body_ends_in_an_error() {
         let mut body = Body::short(Bytes::from_static(b"ab"));
         assert_eq!(body.size_hint().exact(), None);
-        assert!(matches!(drain(&mut body), (data, Poll::Ready(Some(Err(_)))) if data == b"ab"));
+        assert!(matches!(drain(&mut body), (data, Poll::Pending) if data == b"ab"));
+        assert!(matches!(drain(&mut body), (_, Poll::Ready(Some(Err(_))))));
     }
 
     #[test]
@@ -148,10 +173,11 @@ mod tests {
         sender.try_send(Part::Data(Bytes::from_static(b"a"))).unwrap();
         assert!(matches!(drain(&mut body), (data, Poll::Pending) if data == b"a"));
         drop(sender);
+        assert!(matches!(drain(&mut body), (_, Poll::Pending)));
         assert!(matches!(drain(&mut body), (_, Poll::Ready(Some(Err(_))))));
 
         let (sender, receiver) = mpsc::channel(2);
-        sender.try_send(Part::End).unwrap();
+        sender.try_send(Part::End(None)).unwrap();
         drop(sender);
         assert!(matches!(drain(&mut Body::stream(receiver)), (_, Poll::Ready(None))));
     }

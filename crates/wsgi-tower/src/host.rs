@@ -18,6 +18,7 @@ use wsgi_core::{Fault, FaultKind, Flags, Head, Host, Record};
 
 use crate::body::{Body, Part};
 use crate::buffers::{Buffers, PIECE};
+use crate::leftover::Leftover;
 use crate::log::Log;
 use crate::wait;
 
@@ -56,12 +57,16 @@ where
     }))
 }
 
-/// Where the answer goes.
-pub(crate) type Answer = oneshot::Sender<http::Response<Body>>;
+/// Where the answer goes, with what was not read if the response is complete.
+pub(crate) type Answer = oneshot::Sender<(http::Response<Body>, Option<Leftover>)>;
 
 /// The server of one request.
 pub(crate) struct Exchange {
     incoming: Option<Incoming>,
+    /// The client sends its body only when asked to.
+    waits: bool,
+    /// The application has asked.
+    asked: bool,
     /// What was received and not yet read.
     received: Bytes,
     /// Until the head is sent.
@@ -78,19 +83,30 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new(
         incoming: Option<Incoming>,
+        waits: bool,
         answer: Answer,
         buffers: Arc<Buffers>,
         limit: Duration,
         log: Log,
     ) -> Exchange {
         let (received, answer) = (Bytes::new(), Some(answer));
-        Exchange { incoming, received, answer, parts: None, begun: 0, buffers, limit, log }
+        let (asked, parts, begun) = (false, None, 0);
+        Exchange { incoming, waits, asked, received, answer, parts, begun, buffers, limit, log }
     }
 
     /// Sends all of a response, if none was begun.
     pub(crate) fn send(&mut self, response: http::Response<Body>) -> Result<(), Fault> {
+        let leftover = leftover(&mut self.incoming, self.asked || !self.waits);
+        self.answer(response, leftover)
+    }
+
+    fn answer(
+        &mut self,
+        response: http::Response<Body>,
+        leftover: Option<Leftover>,
+    ) -> Result<(), Fault> {
         let Some(answer) = self.answer.take() else { return Ok(()) };
-        answer.send(response).map_err(|_| client_gone())
+        answer.send((response, leftover)).map_err(|_| client_gone())
     }
 
     /// Hands out what was received.
@@ -126,7 +142,7 @@ impl Exchange {
         }
         let (sender, receiver) = mpsc::channel(PARTS);
         self.parts = Some(sender);
-        self.send(response(head, Body::stream(receiver)))
+        self.answer(response(head, Body::stream(receiver)), None)
     }
 
     /// Sends parts from where an earlier try stopped, as long as `room` gets places for them.
@@ -149,7 +165,8 @@ impl Exchange {
             }
         }
         if flags.has(Flags::END) {
-            room(parts)?.send(Part::End);
+            let room = room(parts)?;
+            room.send(Part::End(leftover(&mut self.incoming, self.asked || !self.waits)));
         }
         if flags.has(Flags::END) || flags.has(Flags::TRUNCATED) {
             self.parts = None;
@@ -168,6 +185,7 @@ enum Stopped {
 
 impl Host for Exchange {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        self.asked = true;
         while self.received.is_empty() {
             let Some(incoming) = &mut self.incoming else { return Ok(0) };
             let Some(next) = wait::wait(self.limit, incoming) else {
@@ -180,6 +198,7 @@ impl Host for Exchange {
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Fault>> {
+        self.asked = true;
         while self.received.is_empty() {
             let Some(incoming) = &mut self.incoming else { return Some(Ok(0)) };
             match wait::poll(incoming) {
@@ -289,6 +308,12 @@ impl Host for Exchange {
             (None, None) => false,
         }
     }
+}
+
+/// What the application did not read. A client that waits for `100-continue` has not sent it unless
+/// it was `asked` to, and is not asked now.
+fn leftover(incoming: &mut Option<Incoming>, asked: bool) -> Option<Leftover> {
+    incoming.take().filter(|_| asked).map(Leftover::new)
 }
 
 fn client_gone() -> Fault {

@@ -33,6 +33,7 @@ mod buffers;
 mod environ;
 mod error;
 mod host;
+mod leftover;
 mod load;
 mod log;
 mod pool;

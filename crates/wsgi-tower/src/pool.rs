@@ -182,7 +182,8 @@ impl Worker {
         };
         let buffers = Arc::clone(&self.buffers);
         let log = Arc::clone(&work.log);
-        let mut exchange = Exchange::new(incoming, answer, buffers, work.limit, log);
+        let waits = parts.headers.contains_key(http::header::EXPECT);
+        let mut exchange = Exchange::new(incoming, waits, answer, buffers, work.limit, log);
         // The application was loaded in the interpreter of this token.
         let Ok(application) = work.application.bind(py) else { return };
         let served = wsgi_core::serve(py, &work.state, &application, &request, &mut exchange);

@@ -127,7 +127,11 @@ where
             if pool.submit(job).await.is_err() {
                 return Ok(failure(503));
             }
-            Ok(response.await.unwrap_or_else(|_| failure(500)))
+            let Ok((response, leftover)) = response.await else { return Ok(failure(500)) };
+            if let Some(leftover) = leftover {
+                leftover.drain().await;
+            }
+            Ok(response)
         })
     }
 }

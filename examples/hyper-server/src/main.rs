@@ -84,6 +84,8 @@ async fn serve(bind: SocketAddr, wsgi: &Wsgi, grace: Duration) -> Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
+    // A client that has nothing more to say still gets its answer.
+    http.half_close(true);
     // Clients that do not finish their head in time are dropped, which takes a timer.
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
     loop {
