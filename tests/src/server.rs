@@ -310,10 +310,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let shown = self.finished;
         let complaint = self.finish();
-        if std::thread::panicking() {
+        if std::thread::panicking() && !shown {
             eprintln!("error log:\n{}{}", self.log.text(), self.console.text());
-        } else if let Some(complaint) = complaint {
+        } else if let Some(complaint) = complaint.filter(|_| !std::thread::panicking()) {
             panic!("{complaint}");
         }
     }

@@ -125,6 +125,7 @@ fn keys_and_values_are_those_of_the_table() {
 fn what_is_never_there() {
     let server = Site::new(Mpm::Event, &matrix::python())
         .conf("SetEnv PATH /evil\nSetEnv mod_wsgi.x-secret 1\nSetEnv wsgi.version 9")
+        .conf("SetEnv wsgi.input_terminated 0\nSetEnv apache.version 9")
         .conf("SetEnv mod_wsgi.process_group evil\nSetEnv mod_wsgi.custom mine\nSetEnv WIDE \"\u{e9}\"")
         .conf("SetEnv foo 1\nSetEnv FOO 2\nSetEnv REQUEST_METHOD EVIL")
         .mount("/", "probe.py", PROBE)
@@ -176,6 +177,8 @@ fn what_is_never_there() {
     // The bytes of the configuration file, as Latin-1.
     environ.is("WIDE", "\u{c3}\u{a9}");
     assert_eq!(environ.numbers("wsgi.version"), [1, 0]);
+    assert_eq!(environ.numbers("apache.version")[..2], [2, 4]);
+    assert_eq!(environ.get("wsgi.input_terminated").unwrap()["value"], true);
     server.stop();
 }
 

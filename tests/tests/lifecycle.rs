@@ -79,10 +79,6 @@ fn restarts_gracefully(mpm: Mpm) {
     }
     let site = Site::new(mpm, &matrix::python()).log_level("warn");
     let mut server = site.mount("/", "hello.wsgi", HELLO).start();
-    // The event MPM notes when children that drain leave it few threads for the moment.
-    server.log().allow("AH10159: server is within MinSpareThreads of MaxRequestWorkers");
-    server.log().allow("AH00484: server reached MaxRequestWorkers");
-    server.log().allow("AH00485: scoreboard is full, not at MaxRequestWorkers");
     let load = Load::start(server.address(), 2);
     let mut after_five = None;
     for round in 1..=20 {

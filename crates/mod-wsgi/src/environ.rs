@@ -35,9 +35,21 @@ enum Name<'r> {
     Made(Range<usize>),
 }
 
-/// What the server computes that applications do not get.
-const HIDDEN: [&[u8]; 5] =
-    [b"PATH", b"GATEWAY_INTERFACE", b"SERVER_SIGNATURE", b"REMOTE_HOST", b"HTTP_PROXY"];
+/// What the server computes that applications do not get, and what the engine puts into every
+/// environ, which `SetEnv` must not replace.
+const HIDDEN: [&[u8]; 11] = [
+    b"PATH",
+    b"GATEWAY_INTERFACE",
+    b"SERVER_SIGNATURE",
+    b"REMOTE_HOST",
+    b"HTTP_PROXY",
+    b"apache.version",
+    b"mod_wsgi.process_group",
+    b"mod_wsgi.version",
+    b"wsgi.file_wrapper",
+    b"wsgi.input_terminated",
+    b"wsgi.version",
+];
 
 impl<'r> Environ<'r> {
     /// No variables yet, but `SCRIPT_NAME` is known, which names of groups are made of.
@@ -229,6 +241,7 @@ impl<'r> Environ<'r> {
         let host = connection.local_address_hostname().unwrap_or_default();
         self.add("mod_wsgi.listener_host", host);
         self.add("mod_wsgi.listener_port", decimal(request, connection.local_port()));
+        self.add("mod_wsgi.server_pid", decimal(request, std::process::id()));
         if request.header_only() && maps_head(request, effective) {
             proxy_trust::Environ::set(self, "REQUEST_METHOD", b"GET".to_vec());
         }
@@ -315,8 +328,9 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// A number in the request's memory.
-fn decimal<'r>(request: &Request<'r>, mut number: u16) -> &'r [u8] {
-    let mut digits = [0; 5];
+fn decimal<'r>(request: &Request<'r>, number: impl Into<u32>) -> &'r [u8] {
+    let mut number = number.into();
+    let mut digits = [0; 10];
     let mut at = digits.len();
     loop {
         at -= 1;
