@@ -51,6 +51,7 @@ fn the_interpreter_is_named_after_host_port_and_mount() {
     assert_eq!(name("/a/x/y", "localhost"), "'localhost|/a'");
     assert_eq!(name("/a", &format!("example.org:{port}")), format!("'localhost:{port}|/a'"));
     assert_eq!(name("/a", "example.org:8081"), "'localhost|/a'");
+    assert_eq!(name("/a", "example.org:81"), "'localhost|/a'");
     assert_eq!(name("/a", "example.org:80"), "'localhost|/a'");
     assert_eq!(name("/a", "example.org:443"), "'localhost|/a'");
     assert_eq!(name("//b//C//x", "localhost"), "'localhost|/b/C'");
@@ -72,7 +73,7 @@ fn groups_can_be_chosen() {
         .conf(format!("WSGIScriptAlias /env {script} application-group=%{{ENV:WHICH}}"))
         .conf(format!("WSGIScriptAlias /section {script}"))
         .conf(format!("WSGIScriptAlias /default {script}"))
-        .conf("SetEnv WHICH %{GLOBAL}\nWSGIApplicationGroup outer\nServerAlias example.org")
+        .conf("SetEnv WHICH %{GLOBAL}\nWSGIApplicationGroup outer")
         .conf("<Location /section>\nWSGIApplicationGroup inner\n</Location>")
         .start();
     let name =
@@ -80,11 +81,28 @@ fn groups_can_be_chosen() {
     assert_eq!(name("/global"), "''");
     assert_eq!(name("/named"), "'named'");
     assert_eq!(name("/server"), "'localhost'");
-    assert_eq!(name("/host"), "'example.org'");
+    // A host that is not one of the server's is not believed: each would be an interpreter.
+    assert_eq!(name("/host"), "'localhost'");
     assert_eq!(name("/env"), "''");
     assert_eq!(name("/section"), "'inner'");
     assert_eq!(name("/default"), "'outer'");
     assert_eq!(values(&server, "/embedded", "localhost")["mod_wsgi.process_group"], "''");
+    server.stop();
+}
+
+#[test]
+fn a_virtual_host_may_have_an_interpreter_per_name() {
+    let site = Site::new(Mpm::Event, &matrix::python());
+    let script = site.write("s.wsgi", SCRIPT);
+    let alias = format!("WSGIScriptAlias /host {} application-group=%{{HOST}}", script.display());
+    let server = site
+        .conf("<VirtualHost *:*>\nServerName www.example\nServerAlias *.example.org other.example")
+        .conf(format!("{alias}\n</VirtualHost>"))
+        .start();
+    let name = |host: &str| values(&server, "/host", host)["mod_wsgi.application_group"].clone();
+    assert_eq!(name("www.example"), "'www.example'");
+    assert_eq!(name("Other.Example:443"), "'other.example'");
+    assert_eq!(name("evil.example"), "'www.example'");
     server.stop();
 }
 
