@@ -182,6 +182,8 @@ pub struct InterpreterOptions<'a> {
     pub switch_interval: f64,
     /// `WSGIPerInterpreterGIL`.
     pub own_gil: Switch,
+    /// How many interpreters with a GIL of their own serve the group; 0 if not said.
+    pub replicas: u32,
     /// `WSGIRestrictStdin`.
     pub restrict_stdin: Switch,
     /// `WSGIRestrictStdout`.
@@ -198,6 +200,7 @@ impl InterpreterOptions<'_> {
         python_path: Bytes::ABSENT,
         switch_interval: 0.0,
         own_gil: Switch::Unset,
+        replicas: 0,
         restrict_stdin: Switch::Unset,
         restrict_stdout: Switch::Unset,
         restrict_signal: Switch::Unset,
@@ -218,6 +221,9 @@ pub struct Start<'a> {
     pub python_home: Bytes<'a>,
     /// Empty in an Apache child.
     pub process_group: Bytes<'a>,
+    /// The only application group that this process can ever have, hooks included: it runs in the
+    /// main interpreter, under its own name. Absent if there may be several.
+    pub main_group: Bytes<'a>,
     /// `PYTHON_EGG_CACHE`; absent if not said.
     pub python_eggs: Bytes<'a>,
     /// `WSGIPythonWarnings`, in order.

@@ -181,6 +181,7 @@ fn there_and_back() {
         executable: Bytes::from("/py/bin/python3"),
         python_home: Bytes::ABSENT,
         process_group: Bytes::from(""),
+        main_group: Bytes::ABSENT,
         python_eggs: Bytes::ABSENT,
         warnings: Slice::EMPTY,
         hash_seed: -1,

@@ -2,9 +2,13 @@
 //!
 //! Groups are made on Python's main thread, when a request or preload first names them, and live as
 //! long as the process. A group whose set-up fails is tried again by the next request.
+//!
+//! Two rules make a name and an interpreter differ. The only application group that a process can
+//! have runs in the main interpreter, under its own name, since many extension modules work nowhere
+//! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -12,7 +16,7 @@ use engine_api::{Fault, FaultKind, Level, ServerLog};
 use interp::{Interpreter, Options, PathError, Runtime};
 use log_codes::{
     WSGI0035, WSGI0038, WSGI0091, WSGI0094, WSGI0095, WSGI0096, WSGI0103, WSGI0199, WSGI0202,
-    WSGI0205,
+    WSGI0205, WSGI1104,
 };
 use py::{Global, Token};
 
@@ -29,21 +33,36 @@ pub(crate) struct Process {
     pub(crate) runtime: Runtime,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
-    groups: ArcSwap<HashMap<Vec<u8>, &'static Group>>,
+    pools: ArcSwap<HashMap<Vec<u8>, Arc<Pool>>>,
 }
 
-/// An application group.
+/// The replicas of one application group; usually one.
+struct Pool {
+    /// As the groups report it.
+    name: Vec<u8>,
+    /// How many there may be.
+    size: usize,
+    /// Those that were made.
+    members: ArcSwap<Vec<&'static Group>>,
+}
+
+/// An application group, or one replica of it.
 pub(crate) struct Group {
     pub(crate) process: &'static Process,
+    /// As applications see it.
     pub(crate) name: Vec<u8>,
     pub(crate) interpreter: Interpreter,
     pub(crate) settings: GroupSettings,
+    /// `main interpreter` or `sub-interpreter 'NAME'`
+    pub(crate) title: String,
     /// `main interpreter in embedded mode`
     pub(crate) context: String,
     pub(crate) scripts: Scripts,
     pub(crate) graves: Graves,
     /// Set once, at the end of the set-up.
     pub(crate) objects: OnceLock<Objects>,
+    /// Requests that are in it.
+    active: AtomicU32,
 }
 
 /// Python objects of a group.
@@ -60,47 +79,121 @@ impl Process {
             log,
             runtime,
             stopping: AtomicBool::new(false),
-            groups: ArcSwap::default(),
+            pools: ArcSwap::default(),
         }
     }
 
-    /// The group of this name, made if it must be.
+    /// The group of this name for a request: of several replicas the one with the fewest requests,
+    /// made if all are busy and there may be another.
     ///
     /// What goes wrong is logged.
-    pub(crate) fn group(&'static self, name: &[u8]) -> Result<&'static Group, Fault> {
-        if let Some(group) = self.groups.load().get(name) {
+    pub(crate) fn enter(&'static self, name: &[u8]) -> Result<Visit, Fault> {
+        let pool = self.pool(name);
+        loop {
+            let members = pool.members.load();
+            let counted =
+                members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
+            match counted.min_by_key(|(active, _)| *active) {
+                Some((active, group)) if active == 0 || members.len() == pool.size => {
+                    // If another request came in between, there may be a better choice now.
+                    if let Some(visit) = Visit::new(group, active) {
+                        return Ok(visit);
+                    }
+                }
+                _ => {
+                    self.member(&pool, members.len())?;
+                }
+            }
+        }
+    }
+
+    /// All replicas of the group of this name, made if they must be.
+    ///
+    /// What goes wrong is logged.
+    pub(crate) fn all(&'static self, name: &[u8]) -> Result<Vec<&'static Group>, Fault> {
+        let pool = self.pool(name);
+        (0..pool.size).map(|index| self.member(&pool, index)).collect()
+    }
+
+    /// All groups that were made, in the order of their interpreters.
+    pub(crate) fn groups(&self) -> Vec<&'static Group> {
+        let pools = self.pools.load();
+        let mut groups: Vec<_> =
+            pools.values().flat_map(|pool| pool.members.load().to_vec()).collect();
+        groups.sort_by_key(|group| group.interpreter.id());
+        groups
+    }
+
+    /// The pool of this name. Names come from configurations, so their number is bounded.
+    fn pool(&self, name: &[u8]) -> Arc<Pool> {
+        let name = if self.settings.main_group.as_deref() == Some(name) { b"" } else { name };
+        if let Some(pool) = self.pools.load().get(name) {
+            return Arc::clone(pool);
+        }
+        let reported = match &self.settings.main_group {
+            Some(group) if name.is_empty() => group,
+            _ => name,
+        };
+        let pool = Arc::new(Pool {
+            name: reported.to_vec(),
+            size: self.replicas(name),
+            members: ArcSwap::default(),
+        });
+        self.pools.rcu(|pools| {
+            let mut pools = HashMap::clone(pools);
+            pools.entry(name.to_vec()).or_insert_with(|| Arc::clone(&pool));
+            pools
+        });
+        // Another thread may have been first.
+        self.pools.load().get(name).map_or(pool, Arc::clone)
+    }
+
+    /// How many interpreters the group of this name may have.
+    fn replicas(&self, name: &[u8]) -> usize {
+        let settings = self.settings.of(name);
+        if settings.replicas < 2 {
+            return 1;
+        }
+        if name.is_empty() || !settings.own_gil || !Options::OWN_GIL {
+            let title = interpreter_name(name);
+            let place = self.settings.place();
+            log::coded(&self.log, &WSGI1104.message([&title, &place]));
+            return 1;
+        }
+        settings.replicas as usize
+    }
+
+    /// A member of a pool, made if it must be. The calling thread is detached.
+    fn member(&'static self, pool: &Arc<Pool>, index: usize) -> Result<&'static Group, Fault> {
+        if let Some(group) = pool.members.load().get(index) {
             return Ok(group);
         }
-        let owned = name.to_owned();
+        let into = Arc::clone(pool);
         let made = self.runtime.on_main_thread(move || {
-            if let Some(group) = self.groups.load().get(&owned) {
+            // The main thread makes all of them, one after the other.
+            let members = into.members.load_full();
+            if let Some(group) = members.get(index) {
                 return Ok(*group);
             }
-            let group = Group::make(self, &owned)?;
-            self.groups.rcu(|groups| {
-                let mut groups = HashMap::clone(groups);
-                groups.insert(owned.clone(), group);
-                groups
-            });
+            let group = Group::make(self, &into, members.len())?;
+            into.members.store(Arc::new(members.iter().copied().chain([group]).collect()));
             Ok(group)
         });
         made.unwrap_or_else(|error| Err(error.to_string())).map_err(|text| {
             let place = self.settings.place();
-            if name.is_empty() {
+            if self.is_main(&pool.name) {
                 log::coded(&self.log, &WSGI0038.message([&place]));
             } else {
-                let interpreter = interpreter_name(name);
-                log::coded(&self.log, &WSGI0103.message([&interpreter, &place]));
+                let title = interpreter_name(&pool.name);
+                log::coded(&self.log, &WSGI0103.message([&title, &place]));
             }
             Fault::new(FaultKind::Unavailable, text)
         })
     }
 
-    /// All groups, in the order in which their interpreters were made.
-    pub(crate) fn groups(&self) -> Vec<&'static Group> {
-        let mut groups: Vec<_> = self.groups.load().values().copied().collect();
-        groups.sort_by_key(|group| group.interpreter.id());
-        groups
+    /// Whether the group of this name is in the main interpreter.
+    pub(crate) fn is_main(&self, name: &[u8]) -> bool {
+        name.is_empty() || self.settings.main_group.as_deref() == Some(name)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -110,39 +203,55 @@ impl Process {
 
 impl Group {
     /// Makes interpreter and group. On the main thread. What goes wrong is logged, and told.
-    fn make(process: &'static Process, name: &[u8]) -> Result<&'static Group, String> {
+    fn make(
+        process: &'static Process,
+        pool: &Pool,
+        index: usize,
+    ) -> Result<&'static Group, String> {
+        let name = &pool.name;
+        let main = process.is_main(name);
         let settings = process.settings.of(name);
         let place = process.settings.place();
-        let title = interpreter_name(name);
+        let mut title = interpreter_name(if main { b"" } else { name });
+        if pool.size > 1 {
+            title.push_str(&format!(" (replica {})", index + 1));
+        }
         let failed = |text: String| {
             log::coded(&process.log, &WSGI0035.message([&title, &place]));
             Err(text)
         };
-        let own_gil = settings.own_gil && !name.is_empty();
+        let own_gil = settings.own_gil && !main;
         if own_gil && process.settings.free_threading {
             log::coded(&process.log, &WSGI0202.message([&title, &place]));
         }
         let own_gil = own_gil && Options::OWN_GIL;
-        let line = match (name.is_empty(), own_gil) {
+        let line = match (main, own_gil) {
             (true, _) => format!("Attaching to Python main interpreter in {place}."),
             (false, false) => format!("Creating {title} in {place}."),
             (false, true) => format!("Creating {title} in {place} with own GIL."),
         };
         log::plain(&process.log, Level::Info, &line);
-        let interpreter = match process.runtime.interpreter(name, Options { own_gil }) {
+        let mut key = if main { Vec::new() } else { name.clone() };
+        if index > 0 {
+            // No name of a configuration has a NUL.
+            key.extend_from_slice(format!("\0{index}").as_bytes());
+        }
+        let interpreter = match process.runtime.interpreter(key, Options { own_gil }) {
             Ok(interpreter) => interpreter,
             Err(error) => return failed(error.to_string()),
         };
         let joint = if process.settings.embedded() { "in" } else { "of" };
         let group: &'static Group = Box::leak(Box::new(Group {
             process,
-            name: name.to_owned(),
+            name: name.clone(),
             interpreter,
             settings,
             context: format!("{title} {joint} {place}"),
+            title: title.clone(),
             scripts: Scripts::default(),
             graves: Graves::default(),
             objects: OnceLock::new(),
+            active: AtomicU32::new(0),
         }));
         let set_up = interpreter.attach(|py| {
             group.set_up(py).map_err(|error| {
@@ -206,13 +315,13 @@ impl Group {
         let Some(interval) = self.settings.switch_interval else { return };
         let log = &self.process.log;
         let seconds = format!("{:.6}", interval.seconds);
-        let title = interpreter_name(&self.name);
+        let title = &self.title;
         if self.process.settings.free_threading {
-            log::coded(log, &WSGI0205.message([&seconds, &title]));
+            log::coded(log, &WSGI0205.message([&seconds, title]));
             return;
         }
         if interval.scoped && !self.interpreter.is_main() && !self.interpreter.has_own_gil() {
-            log::coded(log, &WSGI0199.message([&seconds, &title]));
+            log::coded(log, &WSGI0199.message([&seconds, title]));
             return;
         }
         match interp::set_switch_interval(py, interval.seconds) {
@@ -232,6 +341,26 @@ impl Group {
         self.objects
             .get()
             .ok_or_else(|| Fault::new(FaultKind::Unavailable, "the interpreter is not set up"))
+    }
+}
+
+/// A request's stay in a group.
+pub(crate) struct Visit {
+    pub(crate) group: &'static Group,
+}
+
+impl Visit {
+    /// Enters if there are `active` requests in the group.
+    fn new(group: &'static Group, active: u32) -> Option<Visit> {
+        let (from, to) = (active, active + 1);
+        let entered = group.active.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        entered.is_ok().then_some(Visit { group })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.group.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

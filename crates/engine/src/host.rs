@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use engine_api::{Bytes, Client, Head, Level, Pair, Record, Slice, Style};
 use wsgi_core as core;
 
-use crate::group::{Group, interpreter_name};
+use crate::group::Group;
 use crate::{hints, log};
 
 /// A request's server, for `wsgi-core`.
@@ -59,8 +59,7 @@ impl core::Host for Host<'_, '_> {
         self.client().log(&own);
         let traceback = records.iter().filter(|record| record.style == core::Style::Traceback);
         if let Some(hint) = hints::hint(self.group, traceback.map(|record| record.text)) {
-            let title = interpreter_name(&self.group.name);
-            log::coded(self.client, &hint.message([&self.script, &title]));
+            log::coded(self.client, &hint.message([&self.script, &self.group.title]));
         }
     }
 

@@ -20,7 +20,7 @@ use log_codes::{WSGI0183, WSGI0184};
 use py::{Bound, Error, Token, ffi};
 use wsgi_core::Value;
 
-use crate::group::{Group, interpreter_name};
+use crate::group::Group;
 use crate::host::ServerLog;
 use crate::log::{self, Report};
 
@@ -129,7 +129,7 @@ fn intercept_signals(py: Token<'_>, group: &Group, support: &Bound<'_>) {
     if !group.settings.restrict_signal {
         return;
     }
-    let title = interpreter_name(&group.name);
+    let title = &group.title;
     let place = group.process.settings.place();
     let (code, result) = match support.dict_get(c"intercept_signals") {
         Ok(Some(install)) => (&WSGI0183, install.call(&[]).map(|_| ())),
@@ -139,7 +139,7 @@ fn intercept_signals(py: Token<'_>, group: &Group, support: &Bound<'_>) {
     if let Err(error) = result {
         let report = Report::of_setup(&error, &group.context);
         py.detach(|| {
-            log::coded(&group.process.log, &code.message([&title, &place]));
+            log::coded(&group.process.log, &code.message([title, &place]));
             report.log(&group.process.log);
         });
     }

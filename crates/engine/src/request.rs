@@ -26,7 +26,8 @@ pub(crate) fn handle(
     if process.is_stopping() {
         return Err(Fault::new(FaultKind::Unavailable, "Python has been stopped"));
     }
-    let group = process.group(request.application_group.or_empty())?;
+    let visit = process.enter(request.application_group.or_empty())?;
+    let group = visit.group;
     group.objects()?;
     let client = Mutex::new(client);
     let outcome = group

@@ -29,7 +29,7 @@ use md5::{Digest, Md5};
 use py::{Bound, Error, Global, Token, ffi};
 
 use crate::graves::Graves;
-use crate::group::{Group, interpreter_name};
+use crate::group::Group;
 use crate::hints;
 use crate::log::{self, Log, Report};
 
@@ -325,8 +325,7 @@ impl Script {
             log::coded(ask.log, &code.message([&self.path]));
             report.log(ask.log);
             if let Some(hint) = hints::hint(ask.group, report.lines()) {
-                let title = interpreter_name(&ask.group.name);
-                log::coded(ask.log, &hint.message([&self.path, &title]));
+                log::coded(ask.log, &hint.message([&self.path, &ask.group.title]));
             }
         });
         Failed

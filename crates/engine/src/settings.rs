@@ -11,6 +11,8 @@ use engine_api::{InterpreterOptions, Start, Switch};
 pub(crate) struct Settings {
     /// Empty in a server's own process.
     pub(crate) process_group: Vec<u8>,
+    /// The group that runs in the main interpreter under its own name.
+    pub(crate) main_group: Option<Vec<u8>>,
     /// stdout and stdin are left alone.
     pub(crate) single_process: bool,
     /// Run without the GIL, if the build can.
@@ -44,6 +46,8 @@ pub(crate) struct GroupSettings {
     pub(crate) python_path: Vec<Vec<Vec<u8>>>,
     pub(crate) switch_interval: Option<SwitchInterval>,
     pub(crate) own_gil: bool,
+    /// Number of interpreters; 0 is as good as 1.
+    pub(crate) replicas: u32,
     pub(crate) restrict_stdin: bool,
     pub(crate) restrict_stdout: bool,
     pub(crate) restrict_signal: bool,
@@ -60,6 +64,7 @@ impl Settings {
     pub(crate) fn new(start: &Start<'_>) -> Settings {
         Settings {
             process_group: start.process_group.or_empty().to_vec(),
+            main_group: start.main_group.get().map(<[u8]>::to_vec),
             single_process: start.single_process,
             free_threading: start.free_threading && cfg!(Py_GIL_DISABLED),
             module_version: start.module_version,
@@ -96,6 +101,7 @@ impl Settings {
                 block.switch_interval.map(|seconds| SwitchInterval { seconds, scoped })
             }),
             own_gil: last(|block| block.own_gil, false),
+            replicas: blocks.iter().rev().find_map(|block| block.replicas).unwrap_or(0),
             restrict_stdin: last(|block| block.restrict_stdin, false),
             restrict_stdout: last(|block| block.restrict_stdout, false),
             restrict_signal: last(|block| block.restrict_signal, true),
@@ -124,6 +130,7 @@ struct Block {
     python_path: Option<Vec<Vec<u8>>>,
     switch_interval: Option<f64>,
     own_gil: Option<bool>,
+    replicas: Option<u32>,
     restrict_stdin: Option<bool>,
     restrict_stdout: Option<bool>,
     restrict_signal: Option<bool>,
@@ -143,6 +150,7 @@ impl Block {
             python_path: options.python_path.get().map(split),
             switch_interval: (seconds > 0.0).then_some(seconds),
             own_gil: switch(options.own_gil),
+            replicas: (options.replicas > 0).then_some(options.replicas),
             restrict_stdin: switch(options.restrict_stdin),
             restrict_stdout: switch(options.restrict_stdout),
             restrict_signal: switch(options.restrict_signal),
@@ -164,6 +172,7 @@ mod tests {
     fn settings(blocks: &[InterpreterOptions<'_>]) -> Settings {
         Settings {
             process_group: Vec::new(),
+            main_group: None,
             single_process: false,
             free_threading: false,
             module_version: [0; 3],

@@ -15,7 +15,7 @@ use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0036, WSGI0040, WSGI0099, WSGI0104};
 use py::ffi;
 
-use crate::group::{Process, interpreter_name};
+use crate::group::{Group, Process, interpreter_name};
 use crate::log;
 use crate::module::{Event, publish};
 use crate::request;
@@ -82,7 +82,7 @@ impl engine_api::Runtime for Runtime {
         })?;
         warn_of_other_patch_level(&server, &place);
         let process = PROCESS.get_or_init(|| Process::new(settings, server, runtime));
-        process.group(b"")?;
+        process.all(b"")?;
         Ok(())
     }
 
@@ -93,33 +93,14 @@ impl engine_api::Runtime for Runtime {
     fn load(load: &Load<'_>) -> Result<(), Fault> {
         let process = process()?;
         let name = load.application_group.or_empty();
-        let group = process.group(name).inspect_err(|_| {
+        let groups = process.all(name).inspect_err(|_| {
             let interpreter = interpreter_name(name);
             log::coded(&process.log, &WSGI0040.message([&interpreter]));
         })?;
-        let path = load.script.or_empty().to_vec();
-        let (reload, lower_case) = (load.reload, load.lower_case);
-        let loaded = process.runtime.on_main_thread(move || {
-            let ask = Ask {
-                path: &path,
-                mtime: None,
-                reload,
-                lower_case,
-                resource: None,
-                callable: None,
-                group,
-                log: &process.log,
-                request: false,
-            };
-            group.interpreter.attach(|py| group.scripts.globals(py, &ask).map(drop))
-        });
-        match loaded {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(_))) => Err(Fault::new(FaultKind::Other, "the script cannot be loaded")),
-            Ok(Err(error)) | Err(error) => {
-                Err(Fault::new(FaultKind::Unavailable, error.to_string()))
-            }
+        for group in groups {
+            preload(group, load)?;
         }
+        Ok(())
     }
 
     fn interpreters() -> usize {
@@ -153,6 +134,31 @@ impl engine_api::Runtime for Runtime {
 fn process() -> Result<&'static Process, Fault> {
     let process = PROCESS.get().ok_or_else(|| unavailable("Python was not started"))?;
     Ok(process)
+}
+
+/// Loads a script on the main thread, as `import` at the start of a program would.
+fn preload(group: &'static Group, load: &Load<'_>) -> Result<(), Fault> {
+    let path = load.script.or_empty().to_vec();
+    let (reload, lower_case) = (load.reload, load.lower_case);
+    let loaded = group.process.runtime.on_main_thread(move || {
+        let ask = Ask {
+            path: &path,
+            mtime: None,
+            reload,
+            lower_case,
+            resource: None,
+            callable: None,
+            group,
+            log: &group.process.log,
+            request: false,
+        };
+        group.interpreter.attach(|py| group.scripts.globals(py, &ask).map(drop))
+    });
+    match loaded {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(_))) => Err(Fault::new(FaultKind::Other, "the script cannot be loaded")),
+        Ok(Err(error)) | Err(error) => Err(Fault::new(FaultKind::Unavailable, error.to_string())),
+    }
 }
 
 fn unavailable(text: &str) -> Fault {
@@ -213,8 +219,7 @@ fn publish_stopping(process: &'static Process, reason: &[u8]) {
             true
         });
         if !published.unwrap_or(false) {
-            let title = interpreter_name(&group.name);
-            log::coded(&process.log, &WSGI0104.message([&title]));
+            log::coded(&process.log, &WSGI0104.message([&group.title]));
         }
     }
 }

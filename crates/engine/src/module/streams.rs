@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use log_codes::{Code, WSGI0185, WSGI0186, WSGI0187};
 use py::{Bound, Token};
 
-use crate::group::{Group, interpreter_name};
+use crate::group::Group;
 use crate::log::{self, Report};
 
 /// Replaces the streams. What fails is logged, and leaves the stream that was there.
@@ -39,11 +39,11 @@ fn set<'py>(
 ) {
     let result = make().and_then(|stream| py.import(c"sys")?.set_attr(name, &stream));
     if let Err(error) = result {
-        let title = interpreter_name(&group.name);
+        let title = &group.title;
         let place = group.process.settings.place();
         let report = Report::of_setup(&error, &group.context);
         py.detach(|| {
-            log::coded(&group.process.log, &code.message([&title, &place]));
+            log::coded(&group.process.log, &code.message([title, &place]));
             report.log(&group.process.log);
         });
     }

@@ -141,6 +141,7 @@ impl Site {
             executable: Bytes::from(python()),
             python_home: Bytes::ABSENT,
             process_group: Bytes::from(""),
+            main_group: Bytes::ABSENT,
             python_eggs: Bytes::ABSENT,
             warnings: Slice::EMPTY,
             hash_seed: -1,
