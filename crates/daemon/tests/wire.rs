@@ -90,7 +90,8 @@ proptest! {
         id: u64, connects: u16, restarts: u16, stay: bool,
     ) {
         let mut bytes = request(&pairs, &script, &body);
-        stamp(&mut bytes, id, connects, restarts, stay);
+        let attempt = Attempt { id, queue_deadline: 8, connects, restarts, stay };
+        stamp(&mut bytes, &attempt);
         let said = read(Side::Worker, &bytes, &pieces).unwrap();
         let [Said::Frame(header, payload)] = &said[..] else { panic!("{said:?}") };
         let request = Request::decode(header, payload).unwrap();
@@ -98,7 +99,7 @@ proptest! {
         let facts = request.facts();
         prop_assert_eq!((facts.connects, facts.restarts, facts.stay), (connects, restarts, stay));
         prop_assert_eq!(
-            (facts.request_start, facts.queue_start, facts.queue_deadline), (5, 6, 7));
+            (facts.request_start, facts.queue_start, facts.queue_deadline), (5, 6, 8));
         prop_assert_eq!(request.environ_len(), pairs.len());
         let read: Vec<_> =
             request.environ().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();

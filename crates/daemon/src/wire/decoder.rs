@@ -133,6 +133,44 @@ impl Decoder {
     /// # Errors
     /// The stream makes no sense, and nothing more can be had from it.
     pub fn take(&mut self) -> Result<Option<Item<'_>>, Malformed> {
+        Ok(self.take_with_rest()?.map(|(item, _)| item))
+    }
+
+    /// As [`Self::take`], with what has arrived behind the item.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_with_rest(&mut self) -> Result<Option<(Item<'_>, &[u8])>, Malformed> {
+        let Some(step) = self.step()? else { return Ok(None) };
+        let bytes = &self.buffer[step.from..self.start];
+        let header = step.header;
+        let item = match step.is_part {
+            true => Item::Part { header, bytes, last: !step.more },
+            false => Item::Whole { header, payload: bytes, more: step.more },
+        };
+        Ok(Some((item, &self.buffer[self.start..self.end])))
+    }
+
+    /// The header of the next item, if it has arrived; the item stays.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn peek(&mut self) -> Result<Option<Header>, Malformed> {
+        let before = (self.start, self.streaming);
+        let step = self.step()?;
+        if step.is_some() {
+            (self.start, self.streaming) = before;
+        }
+        Ok(step.map(|step| step.header))
+    }
+
+    /// The payload of the next item, if [`Self::peek`] has found it to be whole.
+    pub fn peek_payload(&self) -> Option<&[u8]> {
+        let header = self.rest().first_chunk().and_then(|head| Header::decode(head).ok())?;
+        self.rest().get(HEADER..HEADER + header.length as usize)
+    }
+
+    fn step(&mut self) -> Result<Option<Step>, Malformed> {
         if let Some((header, left)) = self.streaming {
             return Ok(self.part(header, left));
         }
@@ -173,10 +211,35 @@ impl Decoder {
             self.streaming = Some((header, length - whole));
         }
         let from = if header.kind == Kind::Head { from + 4 } else { from };
-        Ok(Some(Item::Whole { header, payload: &self.buffer[from..self.start], more }))
+        Ok(Some(Step { header, from, more, is_part: false }))
     }
 
-    fn part(&mut self, header: Header, left: usize) -> Option<Item<'_>> {
+    /// How many bytes of a body may be read from the socket past the decoder, straight to where
+    /// they are wanted: what is left of the current part, if nothing of it lies here. Say how many
+    /// were with [`Self::passed`].
+    pub fn direct(&self) -> usize {
+        match self.streaming {
+            Some((_, left)) if self.start == self.end => left,
+            _ => 0,
+        }
+    }
+
+    /// Takes note of `count` bytes of the current part that were read past the decoder. The header
+    /// of the part, if they complete it.
+    ///
+    /// # Panics
+    /// There are not so many left of it.
+    pub fn passed(&mut self, count: usize) -> Option<Header> {
+        assert!(count <= self.direct());
+        let (header, left) = self.streaming.take()?;
+        if count < left {
+            self.streaming = Some((header, left - count));
+            return None;
+        }
+        Some(header)
+    }
+
+    fn part(&mut self, header: Header, left: usize) -> Option<Step> {
         let from = self.start;
         let count = left.min(self.end - from);
         if count == 0 && left > 0 {
@@ -184,8 +247,16 @@ impl Decoder {
             return None;
         }
         self.start += count;
-        let last = count == left;
-        self.streaming = if last { None } else { Some((header, left - count)) };
-        Some(Item::Part { header, bytes: &self.buffer[from..from + count], last })
+        let more = count < left;
+        self.streaming = if more { Some((header, left - count)) } else { None };
+        Some(Step { header, from, more, is_part: true })
     }
+}
+
+/// An item, of which the bytes lie between `from` and the decoder's `start`.
+struct Step {
+    header: Header,
+    from: usize,
+    more: bool,
+    is_part: bool,
 }

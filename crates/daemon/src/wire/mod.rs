@@ -41,7 +41,9 @@ pub use frame::{
     Flags, HEADER, Header, Kind, MAX_HEAD, MAX_INLINE, MAX_LOG, MAX_PART, MAX_REQUEST, MAX_SMALL,
 };
 pub use record::{Record, decode_all as decode_records};
-pub use request::{EnvironWriter, Facts, FieldWriter, Request, TooLarge, Value, field, stamp};
+pub use request::{
+    Attempt, EnvironWriter, Facts, FieldWriter, Request, TooLarge, Value, body_of, field, stamp,
+};
 pub use response::{Head, ResponseHead};
 pub use small::{
     CancelReason, Fault, FaultKind, Hello, decode_cancel, decode_read, encode_cancel, encode_drain,

@@ -87,6 +87,7 @@ pub struct Facts {
 
 const FACTS: usize = 40;
 const COUNTS: usize = 5 * 4;
+const DEADLINE: usize = HEADER + 16;
 const CONNECTS: usize = HEADER + 32;
 
 /// Writes a request: first the environment, then [`EnvironWriter::fields`], then
@@ -187,15 +188,43 @@ impl FieldWriter<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// Writes what differs between two attempts to send the same finished request.
+/// What differs between two attempts to send the same finished request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Attempt {
+    /// The number that the answer must carry.
+    pub id: u64,
+    /// [`Facts::queue_deadline`].
+    pub queue_deadline: u64,
+    /// [`Facts::connects`].
+    pub connects: u16,
+    /// [`Facts::restarts`].
+    pub restarts: u16,
+    /// [`Facts::stay`].
+    pub stay: bool,
+}
+
+/// Writes what differs between two attempts into a finished request.
 ///
 /// # Panics
 /// `request` was not finished.
-pub fn stamp(request: &mut [u8], id: u64, connects: u16, restarts: u16, stay: bool) {
-    request[8..HEADER].copy_from_slice(&id.to_le_bytes());
-    request[CONNECTS..CONNECTS + 2].copy_from_slice(&connects.to_le_bytes());
-    request[CONNECTS + 2..CONNECTS + 4].copy_from_slice(&restarts.to_le_bytes());
-    request[CONNECTS + 4] = u8::from(stay);
+pub fn stamp(request: &mut [u8], attempt: &Attempt) {
+    request[8..HEADER].copy_from_slice(&attempt.id.to_le_bytes());
+    request[DEADLINE..DEADLINE + 8].copy_from_slice(&attempt.queue_deadline.to_le_bytes());
+    request[CONNECTS..CONNECTS + 2].copy_from_slice(&attempt.connects.to_le_bytes());
+    request[CONNECTS + 2..CONNECTS + 4].copy_from_slice(&attempt.restarts.to_le_bytes());
+    request[CONNECTS + 4] = u8::from(attempt.stay);
+}
+
+/// The length of a finished request's body, as announced, and of the part that is in the request.
+///
+/// # Panics
+/// `request` was not finished.
+pub fn body_of(request: &[u8]) -> (i64, i64) {
+    let mut reader = Reader::new(&request[HEADER + 24..]);
+    let length = reader.i64().unwrap_or_else(|_| unreachable!("a request has a fixed part"));
+    let mut reader = Reader::new(&request[HEADER + FACTS + 4 * 4..]);
+    let inline = reader.u32().unwrap_or_else(|_| unreachable!("a request has a fixed part"));
+    (length, inline.into())
 }
 
 fn set_count(buffer: &mut [u8], which: usize, count: usize) {

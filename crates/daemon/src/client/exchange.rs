@@ -1,0 +1,578 @@
+//! One request and its response.
+//!
+//! The request is kept until the first frame of the answer, for until then it can be sent again if it
+//! was surely not looked at: the connection was closed under it (`EPIPE` while sending, `ECONNRESET`
+//! before the first byte: the kernel says so only if bytes were left unread), or the worker said so
+//! (DRAIN). A connection that ends without either may have run the request, which is then never
+//! repeated.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv};
+
+use super::child::{Child, Chosen, Group};
+use super::error::{Error, ErrorKind};
+use super::event::{BodyFault, Event, Part, Phase, understand};
+use super::transfer::{receive_within, send_all};
+use super::{Options, SLICE};
+use crate::sys::{monotonic_us, unread};
+use crate::wire::{
+    self, Attempt, CancelReason, Decoder, Fault, FaultKind, Flags, Header, Hello, Kind, MAX_PART,
+};
+
+/// One request and its response. Dropping it before its end closes the connection, which tells the
+/// worker that the answer is not wanted.
+#[derive(Debug)]
+pub struct Exchange<'c> {
+    child: &'c Child,
+    group: &'c Arc<Group>,
+    options: &'c Options,
+    request: &'c mut [u8],
+    begun: Instant,
+    /// Since when it waits for a worker.
+    queued: Instant,
+
+    /// `None` once it is over.
+    connection: Option<(OwnedFd, Chosen<'c>)>,
+    /// Always there until dropped.
+    decoder: Option<Decoder>,
+    phase: Phase,
+    id: u64,
+    connects: u16,
+    restarts: u16,
+    /// The earliest generation that will do.
+    generation: u32,
+    /// Take what there is: the newer generation could not be had.
+    stay: bool,
+
+    /// What the worker may still get in answer to READ.
+    credit: Option<u32>,
+    /// Bytes of the request's body that are not with the worker yet; negative if not known.
+    body_left: i64,
+    buffers: [Vec<u8>; 2],
+}
+
+/// Where the request's body comes from; see [`Exchange::pull`].
+type Read<'f, 't> = dyn FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>> + 'f;
+
+/// Bytes of the request's body in one go.
+const PULL: usize = 64 << 10;
+
+impl Child {
+    /// Sends a finished REQ to a worker of a group.
+    ///
+    /// # Errors
+    /// There is no worker to take it; see [`ErrorKind`].
+    ///
+    /// # Panics
+    /// `request` was not finished with [`wire::FieldWriter::finish`].
+    pub fn send<'c>(
+        &'c self,
+        group: &'c Arc<Group>,
+        request: &'c mut Vec<u8>,
+        options: &'c Options,
+    ) -> Result<Exchange<'c>, Error> {
+        let (body_length, inline) = wire::body_of(request);
+        let body_left = if body_length < 0 { -1 } else { body_length - inline };
+        let mut exchange = Exchange {
+            child: self,
+            group,
+            options,
+            request,
+            begun: Instant::now(),
+            queued: Instant::now(),
+            connection: None,
+            decoder: Some(self.decoder()),
+            phase: Phase::Sent,
+            id: self.number(),
+            connects: 0,
+            restarts: 0,
+            generation: 0,
+            stay: false,
+            credit: None,
+            body_left,
+            buffers: [Vec::new(), Vec::new()],
+        };
+        exchange.start()?;
+        Ok(exchange)
+    }
+}
+
+impl Exchange<'_> {
+    /// The next thing from the worker.
+    ///
+    /// # Errors
+    /// There is no response, or it has broken off; see [`ErrorKind`].
+    pub fn next_event(&mut self) -> Result<Event<'_>, Error> {
+        if self.credit.is_some() {
+            return Err(self.error(ErrorKind::Other, "the worker waits for the request's body"));
+        }
+        loop {
+            match self.phase {
+                Phase::Last { close } => {
+                    self.end(close);
+                    return Ok(Event::End);
+                }
+                Phase::Over => return Err(self.error(ErrorKind::Other, "it is over")),
+                _ => {}
+            }
+            match self.peek()? {
+                Some(header) if header.id != self.id => {
+                    return Err(self.broken("an answer to another request"));
+                }
+                Some(header) if header.kind == Kind::Drain => self.again()?,
+                Some(header) if header.kind == Kind::Err => {
+                    if self.is_to_be_repeated()? {
+                        self.later()?;
+                    } else {
+                        break;
+                    }
+                }
+                Some(_) => break,
+                None => self.receive()?,
+            }
+        }
+        self.event()
+    }
+
+    /// Answers [`Event::Read`]: calls `read` for the body, the first time so that it waits for at
+    /// least one byte, and then, while there is room, so that it does not wait.
+    ///
+    /// # Errors
+    /// The worker does not take it. What `read` fails with is told to the worker, which will say
+    /// more, so this is no error here.
+    pub fn pull<'t>(
+        &mut self,
+        credit: u32,
+        mut read: impl FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>>,
+    ) -> Result<(), Error> {
+        let [mut now, mut next] = std::mem::take(&mut self.buffers);
+        let done = self.pull_with(credit, &mut read, &mut now, &mut next);
+        self.buffers = [now, next];
+        done
+    }
+
+    /// Answers [`Event::Read`] with a part of the body, of which no more comes in answer to this
+    /// READ if `pause`, and none at all if `end`.
+    ///
+    /// # Errors
+    /// The worker does not take it, or did not ask for so much.
+    pub fn data(&mut self, bytes: &[u8], pause: bool, end: bool) -> Result<(), Error> {
+        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let Some(left) = self.credit.and_then(|credit| credit.checked_sub(count)) else {
+            return Err(self.error(ErrorKind::Other, "the worker did not ask for so much"));
+        };
+        let end = end || (self.body_left >= 0 && self.body_left == i64::from(count));
+        let pause = pause || left == 0;
+        if self.body_left >= 0 {
+            self.body_left = (self.body_left - i64::from(count)).max(0);
+        }
+        let flags = match (end, pause) {
+            (true, _) => Flags::END,
+            (_, true) => Flags::PAUSE,
+            _ => Flags::NONE,
+        };
+        self.credit = if flags == Flags::NONE { Some(left) } else { None };
+        debug_assert!(bytes.len() <= MAX_PART);
+        let header = Header::new(Kind::Data, flags, self.id, bytes.len()).encode();
+        self.say(&[&header, bytes])
+    }
+
+    /// Answers [`Event::Read`]: there is no more of the body.
+    ///
+    /// # Errors
+    /// The worker does not take it.
+    pub fn fail(&mut self, fault: &BodyFault<'_>) -> Result<(), Error> {
+        let BodyFault { kind, status, errno, text } = *fault;
+        let frame = Fault { kind, status, errno, text: text.as_bytes() };
+        self.credit = None;
+        self.say(&[&frame.encode(self.id, Flags::NONE)])
+    }
+
+    /// Gives up, telling the worker why.
+    pub fn cancel(mut self, reason: CancelReason) {
+        self.hang_up(reason);
+    }
+
+    /// The worker's process.
+    pub fn worker(&self) -> Option<i32> {
+        self.connection.as_ref().map(|(_, chosen)| chosen.pid)
+    }
+
+    /// Connections that were tried for this request.
+    pub fn connects(&self) -> u16 {
+        self.connects
+    }
+
+    /// Workers it met that were going away.
+    pub fn restarts(&self) -> u16 {
+        self.restarts
+    }
+
+    /// Finds a worker and sends the request, again if need be.
+    fn start(&mut self) -> Result<(), Error> {
+        loop {
+            self.connection = None;
+            if u32::from(self.restarts) > 2 * self.group.slots() + 1 {
+                let text = "its processes went away one after another";
+                return Err(self.error(ErrorKind::TooManyRestarts, text));
+            }
+            let until = self.queued + self.options.connect_timeout;
+            let chosen = self.child.choose(self.group, self.generation, self.options, until)?;
+            let idle = self.child.idle(self.group, &chosen, self.options.domain);
+            let is_new = idle.is_none();
+            let fd = match idle {
+                Some(fd) => fd,
+                None => {
+                    self.connects = self.connects.saturating_add(1);
+                    self.child.connect(self.group, &chosen, self.options)?
+                }
+            };
+            let hello = is_new.then(|| {
+                let domain = self.options.domain;
+                let group = self.group.number();
+                Hello { abi: wire::ABI, domain, group, epoch: chosen.epoch }.encode()
+            });
+            let waited = self.queued.elapsed().as_micros() as u64;
+            let queue_deadline = self.options.queue_timeout.map_or(0, |limit| {
+                let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+                monotonic_us().saturating_sub(waited).saturating_add(limit)
+            });
+            let Exchange { id, connects, restarts, stay, .. } = *self;
+            let attempt = Attempt { id, queue_deadline, connects, restarts, stay };
+            wire::stamp(self.request, &attempt);
+            self.connection = Some((fd, chosen));
+            self.phase = Phase::Sent;
+            let hello = hello.as_deref().unwrap_or_default();
+            let pieces = [hello, &*self.request];
+            let Some((fd, chosen)) = &self.connection else { continue };
+            let sent = send_all(fd.as_fd(), &pieces, self.options.socket_timeout, || {
+                self.child.board.is_over(chosen.in_flight.slot(), chosen.epoch)
+            });
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.child.forget(self.group, chosen);
+                    if is_new {
+                        self.restarts = self.restarts.saturating_add(1);
+                    }
+                }
+                Err(error) => {
+                    let kind = match error.kind() {
+                        io::ErrorKind::WouldBlock => ErrorKind::SendTimeout,
+                        _ => ErrorKind::Other,
+                    };
+                    return Err(Error { worker: self.worker(), ..Error::io(kind, &error) });
+                }
+            }
+        }
+    }
+
+    /// The request was surely not looked at: sends it elsewhere.
+    fn again(&mut self) -> Result<(), Error> {
+        if self.phase != Phase::Sent {
+            return Err(self.broken("a worker that had begun says it had not"));
+        }
+        if let Some((_, chosen)) = &self.connection {
+            self.child.forget(self.group, chosen);
+        }
+        self.connection = None;
+        if self.restarts > 0 {
+            // Twice is no coincidence: whatever makes workers refuse, let it pass.
+            thread::sleep(Duration::from_millis(1 << self.restarts.min(6)));
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        self.reset();
+        self.start()
+    }
+
+    /// The worker's code is out of date: waits for the next generation, or for word that there will
+    /// be none.
+    fn later(&mut self) -> Result<(), Error> {
+        let Some((_, chosen)) = &self.connection else { return Ok(()) };
+        let generation = chosen.generation;
+        let group = self.group.number();
+        let board = &self.child.board;
+        let failures = board.failures(group);
+        let until = Instant::now() + self.options.connect_timeout.max(self.options.socket_timeout);
+        // No worker is held while it waits.
+        self.connection = None;
+        self.reset();
+        loop {
+            let version = board.version(group);
+            if board.generation(group) > generation {
+                self.generation = generation + 1;
+                break;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if board.failures(group) != failures || left.is_zero() {
+                self.stay = true;
+                break;
+            }
+            board.wait(group, version, left.min(SLICE));
+        }
+        self.queued = Instant::now();
+        self.start()
+    }
+
+    fn reset(&mut self) {
+        if let Some(decoder) = self.decoder.take() {
+            self.child.give_back(decoder);
+        }
+        self.decoder = Some(self.child.decoder());
+    }
+
+    /// Whether the fault that comes next asks for a later generation.
+    fn is_to_be_repeated(&mut self) -> Result<bool, Error> {
+        if self.phase != Phase::Sent || self.stay {
+            return Ok(false);
+        }
+        let fault = self.decoder().peek_payload().and_then(|bytes| Fault::decode(bytes).ok());
+        Ok(fault.is_some_and(|fault| fault.kind == FaultKind::Later))
+    }
+
+    fn decoder(&mut self) -> &mut Decoder {
+        self.decoder.get_or_insert_with(|| self.child.decoder())
+    }
+
+    fn peek(&mut self) -> Result<Option<Header>, Error> {
+        match self.decoder().peek() {
+            Ok(header) => Ok(header),
+            Err(error) => Err(self.broken(error.0)),
+        }
+    }
+
+    /// Makes an event of the item that is there.
+    fn event(&mut self) -> Result<Event<'_>, Error> {
+        let worker = self.worker();
+        let after_head = self.phase == Phase::Head;
+        let Exchange { decoder, phase, credit, connection, .. } = self;
+        let item = match decoder {
+            Some(decoder) => decoder.take(),
+            None => Ok(None),
+        };
+        let event = match item {
+            Ok(Some(item)) => understand(item, phase, credit),
+            Ok(None) => Err((ErrorKind::Malformed, "nothing")),
+            Err(error) => Err((ErrorKind::Malformed, error.0)),
+        };
+        event.map_err(|(kind, text)| {
+            *connection = None;
+            *phase = Phase::Over;
+            Error { worker, after_head, ..Error::new(kind, text) }
+        })
+    }
+
+    /// Receives something more.
+    fn receive(&mut self) -> Result<(), Error> {
+        let silent = Instant::now();
+        let mut queue_until = match (self.phase, self.options.queue_timeout) {
+            (Phase::Sent, Some(limit)) => Some(self.queued + limit),
+            _ => None,
+        };
+        let deadline = match self.phase {
+            Phase::Head => None,
+            _ => self.options.deadline.map(|limit| self.begun + limit),
+        };
+        loop {
+            let Some((fd, chosen)) = &self.connection else {
+                return Err(self.error(ErrorKind::Other, "it is over"));
+            };
+            let slot = (chosen.in_flight.slot(), chosen.epoch);
+            let decoder = match &mut self.decoder {
+                Some(decoder) => decoder,
+                slot => slot.insert(self.child.decoder()),
+            };
+            let next = [queue_until, deadline].into_iter().flatten().min();
+            let received = match next {
+                Some(next) => {
+                    let left = next.saturating_duration_since(Instant::now()).min(SLICE);
+                    receive_within(fd.as_fd(), decoder.space(), left)
+                }
+                None => recv(fd, decoder.space(), RecvFlags::empty()).map(|(_, count)| count),
+            };
+            match received {
+                Ok(0) => return Err(self.closed()),
+                Ok(count) => {
+                    decoder.filled(count);
+                    return Ok(());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let now = Instant::now();
+                    if queue_until.is_some_and(|at| now >= at) {
+                        if unread(fd.as_fd()) > 0 {
+                            let text = "it waited too long for a process";
+                            let error = self.error(ErrorKind::QueueTimeout, text);
+                            self.drop_connection();
+                            return Err(error);
+                        }
+                        queue_until = None;
+                    }
+                    if deadline.is_some_and(|at| now >= at) {
+                        let text = "there was no response in time";
+                        let error = self.error(ErrorKind::Deadline, text);
+                        self.hang_up(CancelReason::Deadline);
+                        return Err(error);
+                    }
+                    if silent.elapsed() >= self.options.socket_timeout {
+                        let text = "the timeout has expired";
+                        let error = self.error(ErrorKind::Timeout, text);
+                        self.hang_up(CancelReason::Deadline);
+                        return Err(error);
+                    }
+                    if self.child.board.is_over(slot.0, slot.1) {
+                        // What it said before it ended lies here already, if it said anything. That
+                        // the connection is open is the doing of a process it has left behind.
+                        match recv(fd, decoder.space(), RecvFlags::DONTWAIT) {
+                            Ok((_, count)) if count > 0 => decoder.filled(count),
+                            _ => return Err(self.closed()),
+                        }
+                        return Ok(());
+                    }
+                }
+                Err(Errno::CONNRESET)
+                    if self.phase == Phase::Sent && decoder.is_between_frames() =>
+                {
+                    return self.again();
+                }
+                Err(error) => {
+                    let error: io::Error = error.into();
+                    let errno = error.raw_os_error();
+                    return Err(Error { errno, ..self.closed() });
+                }
+            }
+        }
+    }
+
+    /// The worker says nothing more.
+    fn closed(&mut self) -> Error {
+        let error = match self.phase {
+            Phase::Head => self.error(ErrorKind::Truncated, "the response was cut short"),
+            _ => self.error(ErrorKind::Closed, "the connection was closed before a response"),
+        };
+        self.drop_connection();
+        error
+    }
+
+    fn broken(&mut self, text: &'static str) -> Error {
+        let error = self.error(ErrorKind::Malformed, text);
+        self.drop_connection();
+        error
+    }
+
+    fn error(&self, kind: ErrorKind, text: &'static str) -> Error {
+        let after_head = self.phase == Phase::Head;
+        Error { worker: self.worker(), after_head, ..Error::new(kind, text) }
+    }
+
+    /// Says something that is no request.
+    fn say(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+        let Some((fd, chosen)) = &self.connection else {
+            return Err(self.error(ErrorKind::Other, "it is over"));
+        };
+        let sent = send_all(fd.as_fd(), pieces, self.options.socket_timeout, || {
+            self.child.board.is_over(chosen.in_flight.slot(), chosen.epoch)
+        });
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let error = self.error(ErrorKind::Timeout, "the timeout has expired");
+                self.drop_connection();
+                Err(error)
+            }
+            Err(_) => Err(self.closed()),
+        }
+    }
+
+    fn pull_with<'t>(
+        &mut self,
+        credit: u32,
+        read: &mut Read<'_, 't>,
+        now: &mut Vec<u8>,
+        next: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let size = |left: u32| PULL.min(left as usize).max(1);
+        let mut left = credit;
+        now.resize(size(left), 0);
+        let mut count = match read(now, true) {
+            Ok(Part::Bytes(count)) => count.min(now.len()),
+            Ok(Part::NotNow | Part::End) => return self.data(&[], true, true),
+            Err(fault) => return self.fail(&fault),
+        };
+        loop {
+            left -= count as u32;
+            let known_end = self.body_left >= 0 && self.body_left <= count as i64;
+            if left == 0 || known_end {
+                return self.data(&now[..count], true, known_end);
+            }
+            next.resize(size(left), 0);
+            match read(next, false) {
+                Ok(Part::Bytes(more)) => {
+                    self.data(&now[..count], false, false)?;
+                    count = more.min(next.len());
+                    std::mem::swap(now, next);
+                }
+                Ok(Part::NotNow) => return self.data(&now[..count], true, false),
+                Ok(Part::End) => return self.data(&now[..count], true, true),
+                Err(fault) => {
+                    self.data(&now[..count], false, false)?;
+                    return self.fail(&fault);
+                }
+            }
+        }
+    }
+
+    /// The response is complete.
+    fn end(&mut self, close: bool) {
+        let clean = self.decoder().is_between_frames();
+        if let Some((fd, chosen)) = self.connection.take()
+            && clean
+            && !close
+        {
+            self.child.keep(self.group, &chosen, fd, self.options);
+        }
+        self.phase = Phase::Over;
+    }
+
+    fn hang_up(&mut self, reason: CancelReason) {
+        if let Some((fd, _)) = &self.connection {
+            let frame = wire::encode_cancel(self.id, reason);
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = rustix::net::send(fd, &frame, flags);
+        }
+        self.drop_connection();
+    }
+
+    fn drop_connection(&mut self) {
+        self.connection = None;
+        self.phase = Phase::Over;
+    }
+}
+
+#[cfg(test)]
+impl Exchange<'_> {
+    pub(crate) fn inline_for_tests(&self) -> usize {
+        wire::body_of(self.request).1 as usize
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            match self.phase {
+                // The last event was taken, only the word that it was the last was not.
+                Phase::Last { close } => self.end(close),
+                _ => self.hang_up(CancelReason::ClientGone),
+            }
+        }
+        if let Some(decoder) = self.decoder.take() {
+            self.child.give_back(decoder);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Bytes in and out of a child's end of a connection, with an eye on the time and on the worker.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+
+/// Receives with another limit than the socket's own.
+pub(super) fn receive_within(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    longest: Duration,
+) -> Result<usize, Errno> {
+    let timeout =
+        Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: longest.subsec_nanos().into() };
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    if poll(&mut fds, Some(&timeout))? == 0 {
+        return Err(Errno::AGAIN);
+    }
+    recv(socket, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count)
+}
+
+/// Sends all pieces; [`io::ErrorKind::WouldBlock`] if nothing moves for `timeout`, and
+/// [`io::ErrorKind::BrokenPipe`] if nobody will ever read it.
+pub(super) fn send_all(
+    socket: BorrowedFd<'_>,
+    pieces: &[&[u8]],
+    timeout: Duration,
+    is_over: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut left: Vec<IoSlice<'_>> =
+        pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
+    let mut left = &mut left[..];
+    let mut moved = Instant::now();
+    while !left.is_empty() {
+        let flags = SendFlags::NOSIGNAL;
+        let sent = match left {
+            [one] => rustix::net::send(socket, one, flags),
+            _ => sendmsg(socket, left, &mut SendAncillaryBuffer::default(), flags),
+        };
+        match sent {
+            Ok(count) => {
+                IoSlice::advance_slices(&mut left, count);
+                moved = Instant::now();
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if is_over() => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(Errno::AGAIN) if moved.elapsed() < timeout => {}
+            // The other end was closed with something unread in it; nothing new was read either.
+            Err(Errno::CONNRESET) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

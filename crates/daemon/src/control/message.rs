@@ -1,0 +1,428 @@
+//! The messages, small enough for a socket's buffer.
+
+use crate::ABI;
+use crate::wire::{Malformed, Put, Reader, Record};
+
+/// Most bytes of a message.
+pub const MAX_MESSAGE: usize = 48 << 10;
+/// Most bytes of the name of something that was loaded.
+pub const MAX_KEY: usize = 8 << 10;
+/// Most bytes of a sentence.
+pub const MAX_TEXT: usize = 8 << 10;
+
+/// Why a worker is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum QuitReason {
+    /// The server stops.
+    Stop = 1,
+    /// Another worker has taken over.
+    Replaced = 2,
+    /// It is not known here (any more).
+    NotWanted = 3,
+}
+
+/// Why a worker wants to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Retire {
+    /// Served as many requests as it should.
+    MaximumRequests = 1,
+    /// Told so by a signal.
+    ShutdownSignal = 2,
+    /// Told by a signal to finish what it does first.
+    GracefulSignal = 3,
+    /// Used as much processor time as it may.
+    CpuTime = 4,
+    /// Was idle for long.
+    Inactivity = 5,
+    /// A request took too long.
+    RequestTimeout = 6,
+    /// Nothing runs in it any more.
+    Deadlock = 7,
+    /// Has run for long enough.
+    Interval = 8,
+}
+
+impl Retire {
+    fn from_raw(raw: u8) -> Result<Retire, Malformed> {
+        Ok(match raw {
+            1 => Retire::MaximumRequests,
+            2 => Retire::ShutdownSignal,
+            3 => Retire::GracefulSignal,
+            4 => Retire::CpuTime,
+            5 => Retire::Inactivity,
+            6 => Retire::RequestTimeout,
+            7 => Retire::Deadlock,
+            8 => Retire::Interval,
+            _ => return Err(Malformed("retires for an unknown reason")),
+        })
+    }
+
+    /// As applications are told it: `shutdown_reason`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Retire::MaximumRequests => "maximum_requests",
+            Retire::ShutdownSignal => "shutdown_signal",
+            Retire::GracefulSignal => "graceful_signal",
+            Retire::CpuTime => "cpu_time_limit",
+            Retire::Inactivity => "inactivity_timeout",
+            Retire::RequestTimeout => "request_timeout",
+            Retire::Deadlock => "deadlock_timeout",
+            Retire::Interval => "restart_interval",
+        }
+    }
+}
+
+/// To a worker, on its control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToWorker {
+    /// First: what it is to be. With a blob that [`super::Start`] reads.
+    Start,
+    /// With an end of a connection: serve it.
+    Connection {
+        /// For which of its domains.
+        domain: u16,
+    },
+    /// End, after what is running, but at the latest after so long.
+    Quit {
+        /// Why.
+        reason: QuitReason,
+        /// Milliseconds; 0 for no limit.
+        limit_ms: u32,
+    },
+    /// A supervisor has taken note of its registration.
+    Registered,
+}
+
+impl ToWorker {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::with_capacity(16);
+        match self {
+            ToWorker::Start => {
+                message.put(&[1]);
+                message.put_u64(ABI);
+            }
+            ToWorker::Connection { domain } => {
+                message.put(&[2]);
+                message.put_u16(*domain);
+            }
+            ToWorker::Quit { reason, limit_ms } => {
+                message.put(&[3, *reason as u8]);
+                message.put_u32(*limit_ms);
+            }
+            ToWorker::Registered => message.put(&[4]),
+        }
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &[u8]) -> Result<ToWorker, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let message = match reader.u8()? {
+            1 => {
+                same_build(&mut reader)?;
+                ToWorker::Start
+            }
+            2 => ToWorker::Connection { domain: reader.u16()? },
+            3 => {
+                let reason = match reader.u8()? {
+                    1 => QuitReason::Stop,
+                    2 => QuitReason::Replaced,
+                    3 => QuitReason::NotWanted,
+                    _ => return Err(Malformed("to quit for an unknown reason")),
+                };
+                ToWorker::Quit { reason, limit_ms: reader.u32()? }
+            }
+            4 => ToWorker::Registered,
+            _ => return Err(Malformed("a message of unknown kind")),
+        };
+        reader.end()?;
+        Ok(message)
+    }
+}
+
+/// From a worker, on its control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromWorker<'a> {
+    /// It has loaded what it was told to and takes requests.
+    Ready,
+    /// It has loaded something for the first time, which later workers should load before they are
+    /// ready.
+    Loaded(&'a [u8]),
+    /// It could not load what it was told to.
+    Failed {
+        /// What.
+        key: &'a [u8],
+        /// Why.
+        text: &'a [u8],
+    },
+    /// What it has loaded is out of date.
+    Reload {
+        /// What has changed.
+        key: &'a [u8],
+        /// What the change looks like, so that the same one is not tried again in vain.
+        version: u64,
+    },
+    /// It wants to be replaced.
+    Retire(Retire),
+    /// Something for the log that belongs to no request.
+    Log(Record<'a>),
+    /// It ends, having been told to, and takes nothing more.
+    Stopping,
+}
+
+impl<'a> FromWorker<'a> {
+    /// As bytes; what is too long is cut.
+    pub fn encode(&self) -> Vec<u8> {
+        let cut = |bytes: &'a [u8], limit: usize| &bytes[..bytes.len().min(limit)];
+        let mut message = Vec::with_capacity(64);
+        match self {
+            FromWorker::Ready => message.put(&[1]),
+            FromWorker::Loaded(key) => {
+                message.put(&[2]);
+                message.put_string(cut(key, MAX_KEY));
+            }
+            FromWorker::Failed { key, text } => {
+                message.put(&[3]);
+                message.put_string(cut(key, MAX_KEY));
+                message.put_string(cut(text, MAX_TEXT));
+            }
+            FromWorker::Reload { key, version } => {
+                message.put(&[4]);
+                message.put_string(cut(key, MAX_KEY));
+                message.put_u64(*version);
+            }
+            FromWorker::Retire(reason) => message.put(&[5, *reason as u8]),
+            FromWorker::Log(record) => {
+                message.put(&[6]);
+                record.encode(&mut message);
+            }
+            FromWorker::Stopping => message.put(&[7]),
+        }
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &'a [u8]) -> Result<FromWorker<'a>, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let message = match reader.u8()? {
+            1 => FromWorker::Ready,
+            2 => FromWorker::Loaded(reader.string(MAX_KEY)?),
+            3 => {
+                FromWorker::Failed { key: reader.string(MAX_KEY)?, text: reader.string(MAX_TEXT)? }
+            }
+            4 => FromWorker::Reload { key: reader.string(MAX_KEY)?, version: reader.u64()? },
+            5 => FromWorker::Retire(Retire::from_raw(reader.u8()?)?),
+            6 => FromWorker::Log(Record::decode(&mut reader)?),
+            7 => FromWorker::Stopping,
+            _ => return Err(Malformed("a message of unknown kind")),
+        };
+        reader.end()?;
+        Ok(message)
+    }
+}
+
+/// From a child, on the channel of all children, with one end of a new connection: give it to this
+/// worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// The group's number.
+    pub group: u32,
+    /// The worker's slot.
+    pub slot: u32,
+    /// Which use of the slot.
+    pub epoch: u32,
+    /// Which of the worker's domains.
+    pub domain: u16,
+}
+
+impl Connect {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::with_capacity(24);
+        message.put_u64(ABI);
+        message.put_u32(self.group);
+        message.put_u32(self.slot);
+        message.put_u32(self.epoch);
+        message.put_u16(self.domain);
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &[u8]) -> Result<Connect, Malformed> {
+        let mut reader = Reader::new(bytes);
+        same_build(&mut reader)?;
+        let connect = Connect {
+            group: reader.u32()?,
+            slot: reader.u32()?,
+            epoch: reader.u32()?,
+            domain: reader.u16()?,
+        };
+        reader.end()?;
+        Ok(connect)
+    }
+}
+
+/// From a worker whose supervisor is gone, on the channel of all workers, with the far end of a new
+/// control socket, the read end of its log pipe and its status memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// The group's number.
+    pub group: u32,
+    /// Its slot.
+    pub slot: u32,
+    /// Which use of the slot.
+    pub epoch: u32,
+    /// Whether it has said that it is ready.
+    pub ready: bool,
+}
+
+impl Register {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::with_capacity(24);
+        message.put_u64(ABI);
+        message.put_u32(self.group);
+        message.put_u32(self.slot);
+        message.put_u32(self.epoch);
+        message.put_flag(self.ready);
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &[u8]) -> Result<Register, Malformed> {
+        let mut reader = Reader::new(bytes);
+        same_build(&mut reader)?;
+        let register = Register {
+            group: reader.u32()?,
+            slot: reader.u32()?,
+            epoch: reader.u32()?,
+            ready: reader.flag()?,
+        };
+        reader.end()?;
+        Ok(register)
+    }
+}
+
+/// From the server's parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromParent {
+    /// What to run, with the blob that [`crate::config::Config`] reads, the descriptor of the main
+    /// log and, if there is one, the channel of the log relay.
+    Configure {
+        /// Number of the configuration; rises.
+        config: u32,
+    },
+    /// End everything.
+    Quit,
+}
+
+impl FromParent {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::with_capacity(16);
+        message.put_u64(ABI);
+        match self {
+            FromParent::Configure { config } => {
+                message.put(&[1]);
+                message.put_u32(*config);
+            }
+            FromParent::Quit => message.put(&[2]),
+        }
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &[u8]) -> Result<FromParent, Malformed> {
+        let mut reader = Reader::new(bytes);
+        same_build(&mut reader)?;
+        let message = match reader.u8()? {
+            1 => FromParent::Configure { config: reader.u32()? },
+            2 => FromParent::Quit,
+            _ => return Err(Malformed("a message of unknown kind")),
+        };
+        reader.end()?;
+        Ok(message)
+    }
+}
+
+fn same_build(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    if reader.u64()? == ABI { Ok(()) } else { Err(Malformed("another version")) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_as_they_were_written() {
+        for message in [
+            ToWorker::Start,
+            ToWorker::Connection { domain: 9 },
+            ToWorker::Quit { reason: QuitReason::Replaced, limit_ms: 5000 },
+            ToWorker::Registered,
+        ] {
+            assert_eq!(ToWorker::decode(&message.encode()).unwrap(), message);
+        }
+        for message in [
+            FromWorker::Ready,
+            FromWorker::Loaded(b"a"),
+            FromWorker::Failed { key: b"a", text: b"because" },
+            FromWorker::Reload { key: b"a", version: 7 },
+            FromWorker::Retire(Retire::Interval),
+            FromWorker::Log(Record::new(3, 5, b"text")),
+            FromWorker::Stopping,
+        ] {
+            let mut bytes = message.encode();
+            assert_eq!(FromWorker::decode(&bytes).unwrap(), message);
+            bytes.push(0);
+            assert!(FromWorker::decode(&bytes).is_err(), "{message:?}");
+        }
+        let connect = Connect { group: 1, slot: 2, epoch: 3, domain: 4 };
+        assert_eq!(Connect::decode(&connect.encode()).unwrap(), connect);
+        let register = Register { group: 1, slot: 2, epoch: 3, ready: true };
+        assert_eq!(Register::decode(&register.encode()).unwrap(), register);
+        for message in [FromParent::Configure { config: 3 }, FromParent::Quit] {
+            assert_eq!(FromParent::decode(&message.encode()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn another_build_is_told_from_nonsense() {
+        let mut bytes = FromParent::Quit.encode();
+        bytes[0] ^= 1;
+        assert_eq!(FromParent::decode(&bytes), Err(Malformed("another version")));
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_fits() {
+        let long = vec![b'x'; 1 << 20];
+        for message in [
+            FromWorker::Loaded(&long),
+            FromWorker::Failed { key: &long, text: &long },
+            FromWorker::Log(Record { file: &long, ..Record::new(3, 0, &long) }),
+        ] {
+            let bytes = message.encode();
+            assert!(bytes.len() <= MAX_MESSAGE);
+            FromWorker::decode(&bytes).unwrap();
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the supervisor hears and says: messages on SEQPACKET sockets, some with descriptors.
+//!
+//! ```text
+//! parent ----FromParent---> supervisor <---Connect---- children (one channel for all)
+//!                            |      ^
+//!                   ToWorker |      | FromWorker            (one socket for each worker)
+//!                            v      |
+//!                            worker ---Register---> supervisor (one channel for all)
+//! ```
+//!
+//! A message is decoded whole or refused; every list and string is bounded. Nothing a worker or a
+//! child says is a process number, a path or a descriptor number for the supervisor to act on. The
+//! first message of each kind of peer begins with the fingerprint of the build, so that a different
+//! build is told from nonsense.
+
+mod message;
+mod start;
+
+pub use message::{
+    Connect, FromParent, FromWorker, MAX_KEY, MAX_MESSAGE, MAX_TEXT, QuitReason, Register, Retire,
+    ToWorker,
+};
+pub use start::{MAX_LOADS, MAX_PAYLOAD, Start};

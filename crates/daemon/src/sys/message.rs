@@ -1,0 +1,234 @@
+//! Messages with descriptors and the sender's credentials.
+//!
+//! Written on `libc` and not on rustix' ancillary buffers: those read credentials into a type that
+//! cannot hold the pid 0 which the kernel reports for a sender of another pid namespace, and the
+//! supervisor must survive any sender.
+//!
+//! <https://man7.org/linux/man-pages/man3/cmsg.3.html>
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+/// Most descriptors in a message. A sender who adds more loses them all.
+const MAX_FDS: usize = 4;
+
+/// Room for credentials and `MAX_FDS` descriptors, aligned as `cmsghdr`.
+#[repr(C, align(8))]
+struct Control([u8; 128]);
+
+// SAFETY: CMSG_SPACE only computes.
+const _: () = assert!(
+    unsafe {
+        libc::CMSG_SPACE(size_of::<libc::ucred>() as u32)
+            + libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32)
+    } <= 128
+);
+
+/// What came with a message.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Bytes written to the buffer. 0 is the end of the stream or an empty message.
+    pub(crate) length: usize,
+    /// The message was longer than the buffer, or had more descriptors than could be taken.
+    pub(crate) cut: bool,
+    /// Descriptors, close-on-exec.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Process and user that sent it, if the socket asks for that. The kernel vouches for it.
+    pub(crate) sender: Option<(i32, u32)>,
+}
+
+/// Receives one message.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: bool,
+) -> io::Result<Received> {
+    let mut control = MaybeUninit::<Control>::uninit();
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zeroes is an empty msghdr.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of::<Control>();
+    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    let length = loop {
+        // SAFETY: the header points at one buffer and room for control data, both writable for the
+        // lengths given and alive.
+        let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) };
+        if length >= 0 {
+            break length as usize;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    let mut received = Received {
+        length,
+        cut: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
+        fds: Vec::new(),
+        sender: None,
+    };
+    // SAFETY: recvmsg filled `msg_control` and set its length; the CMSG functions stay within it,
+    // and each payload is at least as long as `cmsg_len` says. Descriptors that arrive are ours and
+    // nobody else's.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&header);
+        while !message.is_null() {
+            let data = libc::CMSG_DATA(message);
+            let length = ((*message).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    for index in 0..length / size_of::<RawFd>() {
+                        let fd = data.cast::<RawFd>().add(index).read_unaligned();
+                        received.fds.push(OwnedFd::from_raw_fd(fd));
+                    }
+                }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                    let sender = data.cast::<libc::ucred>().read_unaligned();
+                    received.sender = Some((sender.pid, sender.uid));
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(&header, message);
+        }
+    }
+    if received.cut {
+        received.fds.clear();
+    }
+    Ok(received)
+}
+
+/// Sends one message whole, with at most four descriptors. Never raises SIGPIPE.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    wait: bool,
+) -> io::Result<()> {
+    let mut control = Control([0; 128]);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all zeroes is an empty msghdr.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        if fds.len() > MAX_FDS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let length = size_of_val(fds) as u32;
+        header.msg_control = (&raw mut control).cast();
+        // SAFETY: there is room for MAX_FDS descriptors (asserted above), so CMSG_FIRSTHDR and
+        // CMSG_DATA point into `control`; a BorrowedFd is a RawFd in memory.
+        unsafe {
+            header.msg_controllen = libc::CMSG_SPACE(length) as usize;
+            let message = libc::CMSG_FIRSTHDR(&header);
+            (*message).cmsg_level = libc::SOL_SOCKET;
+            (*message).cmsg_type = libc::SCM_RIGHTS;
+            (*message).cmsg_len = libc::CMSG_LEN(length) as usize;
+            fds.as_ptr()
+                .cast::<u8>()
+                .copy_to_nonoverlapping(libc::CMSG_DATA(message), length as usize);
+        }
+    }
+    let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
+    loop {
+        // SAFETY: the header points at readable bytes and control data of the lengths given.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, flags) };
+        if sent >= 0 {
+            return match sent as usize == bytes.len() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::WriteZero.into()),
+            };
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Two ends of a channel of messages, close-on-exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = SocketType::SEQPACKET;
+    Ok(socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Two ends of a connection, close-on-exec, both of which give up after `timeout`.
+pub(crate) fn stream_pair(timeout: Duration) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (near, far) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for end in [near.as_fd(), far.as_fd()] {
+        set_socket_timeout(end, Timeout::Recv, Some(timeout))?;
+        set_socket_timeout(end, Timeout::Send, Some(timeout))?;
+    }
+    Ok((near, far))
+}
+
+/// How many of the bytes sent on a unix socket its peer has not read yet (in units of the kernel's
+/// bookkeeping: more than was sent, but 0 is 0).
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ, which is SIOCOUTQ, writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut count) };
+    if result < 0 { 0 } else { count.max(0) as usize }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::set_socket_passcred;
+
+    #[test]
+    fn descriptors_and_credentials_arrive() {
+        let (near, far) = pair().unwrap();
+        set_socket_passcred(&far, true).unwrap();
+        let (one, two) = pair().unwrap();
+        send(near.as_fd(), b"hello", &[one.as_fd(), two.as_fd()], false).unwrap();
+        let mut buffer = [0; 64];
+        let received = receive(far.as_fd(), &mut buffer, true).unwrap();
+        assert_eq!(&buffer[..received.length], b"hello");
+        assert_eq!(received.fds.len(), 2);
+        assert!(!received.cut);
+        let pid = std::process::id() as i32;
+        assert_eq!(received.sender, Some((pid, rustix::process::getuid().as_raw())));
+        // The descriptors are the ones that were sent.
+        send(received.fds[0].as_fd(), b"x", &[], false).unwrap();
+        assert_eq!(receive(two.as_fd(), &mut buffer, false).unwrap().length, 1);
+        drop(near);
+        assert_eq!(receive(far.as_fd(), &mut buffer, true).unwrap().length, 0);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_and_loses_its_descriptors() {
+        let (near, far) = pair().unwrap();
+        send(near.as_fd(), &[7; 100], &[near.as_fd()], false).unwrap();
+        let mut buffer = [0; 10];
+        let received = receive(far.as_fd(), &mut buffer, true).unwrap();
+        assert!(received.cut && received.fds.is_empty());
+        let full = [near.as_fd(); 5];
+        assert!(send(near.as_fd(), b"x", &full, false).is_err());
+        assert_eq!(
+            receive(far.as_fd(), &mut buffer, false).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn unread_bytes_are_seen_from_the_other_end() {
+        let (near, far) = stream_pair(Duration::from_secs(1)).unwrap();
+        assert_eq!(unread(near.as_fd()), 0);
+        rustix::net::send(&near, b"abc", rustix::net::SendFlags::empty()).unwrap();
+        assert!(unread(near.as_fd()) > 0);
+        let mut buffer = [0; 8];
+        assert_eq!(receive(far.as_fd(), &mut buffer, false).unwrap().length, 3);
+        assert_eq!(unread(near.as_fd()), 0);
+    }
+}

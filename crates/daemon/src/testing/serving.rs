@@ -1,0 +1,188 @@
+//! Many requests at a time: sharing the lock, sharing the workers, ending.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+use super::*;
+use crate::client::ErrorKind;
+
+/// So many threads, each asking so often.
+fn load(stage: &Stage, threads: usize, each: usize, path: &str) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..each {
+                    let response = stage.get(path);
+                    assert!(response.ended && response.status == 200, "{response:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn one_lock_is_taken_for_many_requests() {
+    let (app, stage) = one(8);
+    stage.run(|stage| load(stage, 8, 500, "hello"));
+    assert_eq!(app.requests.load(SeqCst), 4000);
+    assert_eq!(app.most.load(SeqCst), 1, "the lock was held");
+    let batches = app.batches.load(SeqCst);
+    assert!(batches < 4000, "{batches} batches");
+}
+
+#[test]
+fn requests_that_wait_overlap() {
+    let (app, stage) = one(8);
+    stage.run(|stage| {
+        let begun = Instant::now();
+        load(stage, 8, 5, "sleep/50");
+        // One after another it would be two seconds.
+        assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
+    });
+    assert!(app.most.load(SeqCst) >= 6);
+}
+
+#[test]
+fn one_that_waits_often_is_not_starved_by_others() {
+    one(8).1.run(|stage| {
+        let done = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(SeqCst) {
+                        assert!(stage.get("hello").is_hello());
+                    }
+                });
+            }
+            let mut times: Vec<Duration> = (0..20)
+                .map(|_| {
+                    let begun = Instant::now();
+                    assert_eq!(stage.get("waits/20").text(), "waited");
+                    begun.elapsed()
+                })
+                .collect();
+            done.store(true, SeqCst);
+            times.sort();
+            // 20 waits of 0.2 ms; with a thread that never lets go it would be a multiple of 100.
+            assert!(times[10] < Duration::from_millis(60), "{times:?}");
+        });
+    });
+}
+
+#[test]
+fn without_a_lock_threads_run_side_by_side() {
+    let app = Arc::new(App { unlocked: true, ..App::new("free", 1) });
+    let shape = Start { threads: 4, ..Start::default() };
+    Stage::new(vec![app.clone()], shape).run(|stage| {
+        let begun = Instant::now();
+        load(stage, 4, 5, "spin/20");
+        assert!(begun.elapsed() < Duration::from_millis(350), "{:?}", begun.elapsed());
+        load(stage, 8, 200, "hello");
+        let body = vec![3; 500_000];
+        let response = stage.ask("upload", &Ask { body: &body, ..Ask::default() });
+        assert_eq!(response.text(), "500000 1500000");
+    });
+    assert_eq!(app.most.load(SeqCst), 4);
+}
+
+#[test]
+fn domains_do_not_wait_for_each_other() {
+    let app = app::shared("two", 2);
+    let shape = Start { threads: 1, ..Start::default() };
+    Stage::new(vec![app], shape).run(|stage| {
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(stage.get("spin/700").text(), "spun"));
+            thread::sleep(Duration::from_millis(50));
+            let mut ask = Ask::default();
+            ask.options.domain = 1;
+            let begun = Instant::now();
+            assert!(stage.ask("hello", &ask).is_hello());
+            assert!(begun.elapsed() < Duration::from_millis(400));
+        });
+        // A domain that does not exist: the connection is not taken.
+        let mut ask = Ask::default();
+        ask.options.domain = 7;
+        ask.options.connect_timeout = Duration::from_millis(300);
+        let error = stage.ask("hello", &ask).error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::TooManyRestarts);
+    });
+}
+
+#[test]
+fn a_lock_that_cannot_be_taken_is_an_error_and_no_loop() {
+    let app = app::shared("cannot attach", 1);
+    let shape = Start { threads: 2, ..Start::default() };
+    Stage::new(vec![app.clone()], shape).run(|stage| {
+        for _ in 0..5 {
+            assert_eq!(stage.get("hello").rendered.unwrap().0, 500);
+        }
+        thread::sleep(Duration::from_millis(50));
+    });
+    assert!(app.batches.load(SeqCst) < 50);
+}
+
+#[test]
+fn the_worker_with_the_fewest_requests_is_chosen() {
+    let apps = vec![app::shared("a", 1), app::shared("b", 1), app::shared("c", 1)];
+    let shape = Start { threads: 4, ..Start::default() };
+    Stage::new(apps, shape).run(|stage| {
+        load(stage, 6, 10, "sleep/20");
+        for app in &stage.apps {
+            let (requests, most) = (app.requests.load(SeqCst), app.most.load(SeqCst));
+            assert!(requests >= 10, "{}: {requests}", app.name);
+            assert!(most <= 3, "{}: {most}", app.name);
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_ends_gives_its_requests_back() {
+    let apps = vec![app::shared("a", 1), app::shared("b", 1)];
+    let shape = Start { threads: 1, ..Start::default() };
+    Stage::new(apps, shape).run(|stage| {
+        let first = stage.entry.first;
+        // Worker a has one request inside and some waiting when it is told to quit: the one inside
+        // is finished, the others go to b once a's slot is out of use.
+        thread::scope(|scope| {
+            let b = stage.board.slot(first + 1);
+            stage.board.set_slot(first + 1, &Slot { state: State::Draining, ..b });
+            let inside = scope.spawn(|| stage.get("spin/400"));
+            thread::sleep(Duration::from_millis(50));
+            let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| stage.get("hello"))).collect();
+            thread::sleep(Duration::from_millis(50));
+            let a = stage.board.slot(first);
+            stage.board.set_slot(first, &Slot { state: State::Draining, ..a });
+            stage.board.set_slot(first + 1, &b);
+            stage.quit(0);
+            for one in waiting {
+                let response = one.join().unwrap();
+                assert!(response.is_hello() && response.name == "b", "{response:?}");
+                assert_eq!(response.restarts, 1);
+            }
+            assert_eq!(inside.join().unwrap().name, "a");
+        });
+    });
+}
+
+#[test]
+fn the_maximum_of_requests_is_reported() {
+    let app = app::shared("a", 1);
+    let shape = Start { threads: 1, maximum_requests: 3, ..Start::default() };
+    Stage::new(vec![app.clone()], shape).run(|stage| {
+        let handle = app.handle.lock().unwrap().clone().unwrap();
+        for _ in 0..2 {
+            assert!(stage.get("hello").is_hello());
+        }
+        assert!(handle.retiring().is_none());
+        assert!(stage.get("hello").is_hello());
+        // The answer is out before it is counted.
+        for _ in 0..200 {
+            if handle.retiring().is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(handle.retiring().unwrap().name(), "maximum_requests");
+        assert!(stage.get("hello").is_hello(), "it goes on until told otherwise");
+    });
+}

@@ -1,0 +1,172 @@
+//! What the application's side tells the supervisor, from any thread and without waiting.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use super::fork::Own;
+use crate::control::{FromWorker, MAX_KEY, MAX_LOADS, Retire};
+use crate::sys::send;
+use crate::wire::Record;
+
+/// Most messages that wait for a supervisor which does not read.
+const WAITING: usize = 512;
+
+/// The worker's side of its control socket. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    control: ArcSwapOption<Own>,
+    /// Messages that could not be sent yet.
+    waiting: Mutex<VecDeque<Vec<u8>>>,
+    /// What has been loaded, for a supervisor that takes over.
+    loaded: Mutex<Vec<Vec<u8>>>,
+    ready: AtomicBool,
+    retiring: Mutex<Option<Retire>>,
+    served: AtomicU64,
+}
+
+impl Handle {
+    pub(super) fn new(control: OwnedFd) -> Handle {
+        let inner = Inner::default();
+        inner.control.store(Some(Arc::new(Own::new(control))));
+        Handle { inner: Arc::new(inner) }
+    }
+
+    /// Something was loaded: later workers load it before they are ready. What it is called is
+    /// between the application's side of this worker and of those; at most 8 KiB.
+    pub fn loaded(&self, key: &[u8]) {
+        if key.len() > MAX_KEY {
+            return;
+        }
+        let mut loaded = lock(&self.inner.loaded);
+        if loaded.len() >= MAX_LOADS || loaded.iter().any(|other| other == key) {
+            return;
+        }
+        loaded.push(key.to_vec());
+        drop(loaded);
+        self.tell(&FromWorker::Loaded(key));
+    }
+
+    /// Something that this worker was told to load could not be. Say it before
+    /// [`Worker::serve`](super::Worker::serve).
+    pub fn failed(&self, key: &[u8], text: &[u8]) {
+        self.tell(&FromWorker::Failed { key, text });
+    }
+
+    /// What has been loaded under this name is out of date; `version` tells this change from others.
+    /// The request that found it should be given back with [`Stream::later`](super::Stream::later).
+    pub fn reload(&self, key: &[u8], version: u64) {
+        self.tell(&FromWorker::Reload { key, version });
+    }
+
+    /// Asks to be replaced. The worker goes on serving until it is told to end.
+    pub fn retire(&self, reason: Retire) {
+        let mut retiring = lock(&self.inner.retiring);
+        if retiring.is_none() {
+            *retiring = Some(reason);
+            drop(retiring);
+            self.tell(&FromWorker::Retire(reason));
+        }
+    }
+
+    /// Why it asked to be replaced, if it did.
+    pub fn retiring(&self) -> Option<Retire> {
+        *lock(&self.inner.retiring)
+    }
+
+    /// Logs what belongs to no request. It is lost only if nobody has read the log for long.
+    pub fn log(&self, records: &[Record<'_>]) {
+        for record in records {
+            self.tell(&FromWorker::Log(*record));
+        }
+    }
+
+    /// Requests that were answered so far.
+    pub fn served(&self) -> u64 {
+        self.inner.served.load(SeqCst)
+    }
+
+    /// Counts an answered request, and returns how many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.inner.served.fetch_add(1, SeqCst) + 1
+    }
+
+    pub(super) fn ready(&self) {
+        self.inner.ready.store(true, SeqCst);
+        self.tell(&FromWorker::Ready);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.inner.ready.load(SeqCst)
+    }
+
+    pub(super) fn tell(&self, message: &FromWorker<'_>) {
+        let mut waiting = lock(&self.inner.waiting);
+        if waiting.len() < WAITING {
+            waiting.push_back(message.encode());
+        }
+        self.flush_locked(&mut waiting);
+    }
+
+    /// Sends what could not be sent before.
+    pub(super) fn flush(&self) {
+        self.flush_locked(&mut lock(&self.inner.waiting));
+    }
+
+    fn flush_locked(&self, waiting: &mut VecDeque<Vec<u8>>) {
+        let control = self.inner.control.load();
+        let Some(control) = &*control else { return };
+        while let Some(message) = waiting.front() {
+            match send(control.as_fd(), message, &[], false) {
+                Ok(()) => {
+                    waiting.pop_front();
+                }
+                // No supervisor, or a slow one: it, or the next one, gets it later.
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// The control socket of this moment.
+    pub(super) fn control(&self) -> Option<Arc<Own>> {
+        self.inner.control.load_full()
+    }
+
+    pub(super) fn set_control(&self, control: Option<OwnedFd>) {
+        self.inner.control.store(control.map(|fd| Arc::new(Own::new(fd))));
+    }
+
+    /// Tells a new supervisor what the last one knew.
+    pub(super) fn repeat(&self) {
+        let loaded = lock(&self.inner.loaded).clone();
+        for key in &loaded {
+            self.tell(&FromWorker::Loaded(key));
+        }
+        if let Some(reason) = self.retiring() {
+            self.tell(&FromWorker::Retire(reason));
+        }
+        self.flush();
+    }
+}
+
+/// Sends a registration.
+pub(super) fn register(
+    channel: BorrowedFd<'_>,
+    message: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    send(channel, message, fds, false)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,572 @@
+//! A request's stream: its body, its response, its log records.
+//!
+//! Methods that begin with `try_` never wait and may be called while something like an interpreter's
+//! lock is held; the others may wait for a client as long as the socket's timeout.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::{Errno, pread};
+use rustix::net::{RecvFlags, recv};
+
+use super::connection::Connection;
+use super::domain::Domain;
+use super::error::{Error, ErrorKind};
+use super::output::{Scratch, send_bytes};
+use crate::sys::unread;
+use crate::wire::{
+    self, Decoder, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind, MAX_LOG, Record,
+};
+
+/// How a call of [`Stream::respond`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Send(u8);
+
+impl Send {
+    /// More follows.
+    pub const NONE: Send = Send(0);
+    /// The response is complete.
+    pub const END: Send = Send(1);
+    /// The client gets what there is now.
+    pub const FLUSH: Send = Send(2);
+    /// The response ends here and is not what it should have been: whoever receives it must be able
+    /// to tell.
+    pub const TRUNCATED: Send = Send(4);
+
+    /// All flags of both.
+    #[must_use]
+    pub const fn with(self, other: Send) -> Send {
+        Send(self.0 | other.0)
+    }
+
+    /// Whether all flags of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Send) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// How far the response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was sent.
+    Before,
+    /// The head was sent.
+    Body,
+    /// It is complete, and the connection can be used again.
+    Complete,
+    /// It is not complete and never will be; the connection closes.
+    Broken,
+}
+
+/// What a thread needs for streams, kept from one to the next.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    body: Decoder,
+    scratch: Scratch,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Buffers {
+        Buffers { body: Decoder::new(wire::Side::Worker, ROOM), scratch: Scratch::default() }
+    }
+
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.body.is_between_frames()
+    }
+}
+
+/// A request's stream. Calls come one at a time, from whatever thread.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    connection: &'a Connection,
+    domain: &'a Domain,
+    buffers: &'a mut Buffers,
+    id: u64,
+
+    /// The part of the body that came with the request.
+    inline: &'a [u8],
+    /// Bytes that came while nobody read: what is left of a READ when the response begins.
+    stash: Vec<u8>,
+    /// Bytes that may still come in answer to the last READ; `None` between two of them.
+    credit: Option<u64>,
+    /// All of the body has come.
+    complete: bool,
+    /// What the child said instead of more of the body.
+    fault: Option<Error>,
+    /// Epoll does not look at the connection.
+    disarmed: bool,
+
+    phase: Phase,
+    /// Bytes of the call that is to be repeated which are out already.
+    sent: usize,
+    /// The rest of a LOG frame that did not go out whole.
+    pending: Vec<u8>,
+}
+
+/// Room for the body in one read.
+const ROOM: usize = 64 << 10;
+/// Bytes that are asked for at once, at least and at most: below what a socket buffers, so that a
+/// child is rarely stopped by a worker which is busy with what it has got.
+const CREDIT: (usize, usize) = (64 << 10, 128 << 10);
+/// So much unread response means that a log record would wait behind it.
+const BEHIND: usize = 64 << 10;
+/// From so many bytes on they are read from the socket to where they are wanted.
+const WORTH: usize = 8 << 10;
+/// Bytes of a file in one go.
+const FILE: usize = 128 << 10;
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        domain: &'a Domain,
+        buffers: &'a mut Buffers,
+        request: &wire::Request<'a>,
+        rest: &[u8],
+    ) -> Stream<'a> {
+        buffers.body.reset(ROOM);
+        buffers.body.feed(rest);
+        Stream {
+            connection,
+            domain,
+            buffers,
+            id: request.id(),
+            inline: request.body(),
+            stash: Vec::new(),
+            credit: None,
+            complete: request.is_complete(),
+            fault: None,
+            disarmed: false,
+            phase: Phase::Before,
+            sent: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Reads some of the body: at least one byte unless at its end, where it is 0.
+    ///
+    /// # Errors
+    /// The rest of the body cannot be had.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match self.pull(buffer, true)? {
+            Some(count) => Ok(count),
+            None => Err(Error::slow()),
+        }
+    }
+
+    /// As [`Self::read`]; `None` if it would have to wait.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Error>> {
+        self.pull(buffer, false).transpose()
+    }
+
+    /// Sends a part of the response: its head, once and first, and chunks of its body.
+    ///
+    /// # Errors
+    /// There is nobody to receive it, or it cannot be sent: then nothing more can be, unless nothing
+    /// of it was ([`Self::has_begun`]).
+    pub fn respond(
+        &mut self,
+        head: Option<&Head<'_>>,
+        chunks: &[&[u8]],
+        how: Send,
+    ) -> Result<(), Error> {
+        self.push(head, chunks, how, true).map(|_| ())
+    }
+
+    /// As [`Self::respond`]; `None` if it would have to wait. The next call must then be `respond`
+    /// with the same arguments, which goes on behind what was sent already.
+    pub fn try_respond(
+        &mut self,
+        head: Option<&Head<'_>>,
+        chunks: &[&[u8]],
+        how: Send,
+    ) -> Option<Result<(), Error>> {
+        match self.push(head, chunks, how, false) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Sends a part of a regular file, whose position stays as it is. Returns how many bytes it had;
+    /// if that is less than `length`, the response ends here as truncated.
+    ///
+    /// # Errors
+    /// As [`Self::respond`], or the file cannot be read.
+    pub fn send_file(
+        &mut self,
+        mut head: Option<&Head<'_>>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        how: Send,
+    ) -> Result<u64, Error> {
+        let mut buffer = vec![0; usize::try_from(length).unwrap_or(FILE).clamp(1, FILE)];
+        let mut done = 0;
+        while done < length {
+            let want = buffer.len().min(usize::try_from(length - done).unwrap_or(FILE));
+            let count = match pread(file, &mut buffer[..want], offset + done) {
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(io::Error::from(error).into()),
+            };
+            if count == 0 {
+                self.respond(head, &[], Send::TRUNCATED)?;
+                return Ok(done);
+            }
+            done += count as u64;
+            let how = if done == length { how } else { Send::NONE };
+            self.respond(head.take(), &[&buffer[..count]], how)?;
+        }
+        if length == 0 {
+            self.respond(head, &[], how)?;
+        }
+        Ok(done)
+    }
+
+    /// Ends a request that has no response: the server renders this status.
+    ///
+    /// # Errors
+    /// A response has begun, or there is nobody to tell.
+    pub fn render(&mut self, status: u16, text: &[u8]) -> Result<(), Error> {
+        self.fail(FaultKind::Render, status, text)
+    }
+
+    /// Ends a request that was not run, for another worker with newer code to take.
+    ///
+    /// # Errors
+    /// A response has begun, or there is nobody to tell.
+    pub fn later(&mut self) -> Result<(), Error> {
+        self.fail(FaultKind::Later, 0, b"")
+    }
+
+    /// Logs records with the request, without waiting. Returns how many it took: the others would
+    /// have to wait behind the response, and should go where records go that belong to no request
+    /// ([`Handle::log`](super::Handle::log)).
+    pub fn log(&mut self, records: &[Record<'_>]) -> usize {
+        let mut taken = 0;
+        while taken < records.len() {
+            if self.sent > 0
+                || !self.pending.is_empty()
+                || matches!(self.phase, Phase::Complete | Phase::Broken)
+                || unread(self.connection.as_fd()) > BEHIND
+            {
+                break;
+            }
+            let mut frame = vec![0; HEADER];
+            let mut count = 0;
+            for record in &records[taken..] {
+                if frame.len() - HEADER + Record::MAX > MAX_LOG {
+                    break;
+                }
+                record.encode(&mut frame);
+                count += 1;
+            }
+            let header = Header::new(Kind::Log, Flags::NONE, self.id, frame.len() - HEADER);
+            frame[..HEADER].copy_from_slice(&header.encode());
+            let mut sent = 0;
+            match send_bytes(self.connection.as_fd(), &frame, &mut sent, false) {
+                Ok(true) => {}
+                Ok(false) if sent > 0 => self.pending = frame.split_off(sent),
+                Ok(false) | Err(_) => break,
+            }
+            taken += count;
+        }
+        taken
+    }
+
+    /// Whether the client, or the child that serves it, is known to be gone. Does not wait.
+    pub fn client_gone(&mut self) -> bool {
+        if self.fault.as_ref().is_some_and(|fault| fault.kind == ErrorKind::ClientGone) {
+            return true;
+        }
+        if self.credit.is_some() || !self.buffers.body.is_between_frames() {
+            return false;
+        }
+        let mut first = [0; HEADER];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(self.connection, &mut first, flags) {
+            Ok((_, 0)) => true,
+            Ok((_, HEADER)) => Header::decode(&first).is_ok_and(|it| it.kind == Kind::Cancel),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Whether anything of the response was sent.
+    pub fn has_begun(&self) -> bool {
+        self.phase != Phase::Before || self.sent > 0
+    }
+
+    /// The request is over: says what was not said. Whether the connection can be used again.
+    pub(super) fn finish(mut self) -> bool {
+        if self.phase == Phase::Before && self.sent == 0 {
+            let _ = self.render(500, b"the application gave no response");
+        }
+        self.phase == Phase::Complete && !self.domain.is_stopping()
+    }
+
+    fn fail(&mut self, kind: FaultKind, status: u16, text: &[u8]) -> Result<(), Error> {
+        if self.has_begun() {
+            return Err(Error::new(ErrorKind::Other, "a response has begun"));
+        }
+        if !self.settle(true)? {
+            return Err(Error::slow());
+        }
+        self.flush_pending(true)?;
+        self.arm();
+        let flags = self.last_flags();
+        let frame = Fault { kind, status, errno: 0, text }.encode(self.id, flags);
+        let sent = send_bytes(self.connection.as_fd(), &frame, &mut 0, true);
+        self.phase = if sent.is_ok() { Phase::Complete } else { Phase::Broken };
+        sent?;
+        Ok(())
+    }
+
+    fn last_flags(&self) -> Flags {
+        if self.domain.is_stopping() { Flags::END.with(Flags::CLOSE) } else { Flags::END }
+    }
+
+    /// `respond`; `false` if it would have to wait and may not.
+    fn push(
+        &mut self,
+        head: Option<&Head<'_>>,
+        chunks: &[&[u8]],
+        how: Send,
+        wait: bool,
+    ) -> Result<bool, Error> {
+        match (self.phase, head.is_some()) {
+            (Phase::Before, true) | (Phase::Body, false) => {}
+            (Phase::Broken, _) => return Err(Error::gone()),
+            _ => return Err(Error::new(ErrorKind::Other, "a response has one head, at first")),
+        }
+        let cut = how.has(Send::TRUNCATED);
+        let end = how.has(Send::END) && !cut;
+        if self.sent == 0 {
+            if !self.settle(wait)? || !self.flush_pending(wait)? {
+                return if wait { Err(Error::slow()) } else { Ok(false) };
+            }
+            if end {
+                self.arm();
+            }
+        }
+        let mut flags = if end { self.last_flags() } else { Flags::NONE };
+        if how.has(Send::FLUSH) {
+            flags = flags.with(Flags::FLUSH);
+        }
+        let plan = match self.buffers.scratch.plan(self.id, head, chunks, flags) {
+            Ok(plan) => plan,
+            Err(wire::TooLarge) => {
+                let text = "the response's header is too large";
+                return Err(Error::new(ErrorKind::TooLarge, text));
+            }
+        };
+        let done = match plan {
+            Some(plan) => plan.send(self.connection.as_fd(), &mut self.sent, wait),
+            None => Ok(true),
+        };
+        match done {
+            Ok(true) => {
+                self.sent = 0;
+                self.phase = match (cut, end) {
+                    (true, _) => Phase::Broken,
+                    (_, true) => Phase::Complete,
+                    _ => Phase::Body,
+                };
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => {
+                self.phase = Phase::Broken;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gets out what is left of a LOG frame.
+    fn flush_pending(&mut self, wait: bool) -> Result<bool, Error> {
+        if self.pending.is_empty() {
+            return Ok(true);
+        }
+        let mut sent = 0;
+        let done = send_bytes(self.connection.as_fd(), &self.pending, &mut sent, wait);
+        self.pending.drain(..sent);
+        if done.is_err() {
+            self.phase = Phase::Broken;
+        }
+        Ok(done?)
+    }
+
+    /// Takes what is still to come in answer to a READ, so that the child is not writing while we
+    /// are. It sends that without waiting for its client, so this is short.
+    fn settle(&mut self, wait: bool) -> Result<bool, Error> {
+        while self.credit.is_some() && self.fault.is_none() {
+            match self.next_part(None, wait) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                // What the body cannot be had for is no reason not to respond, unless nobody is
+                // there.
+                Err(error) if error.kind == ErrorKind::ClientGone => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// `read`; `None` if it would have to wait and may not, or has waited too long.
+    fn pull(&mut self, buffer: &mut [u8], wait: bool) -> Result<Option<usize>, Error> {
+        if buffer.is_empty() {
+            return Ok(Some(0));
+        }
+        if !self.inline.is_empty() {
+            let (now, later) = self.inline.split_at(self.inline.len().min(buffer.len()));
+            buffer[..now.len()].copy_from_slice(now);
+            self.inline = later;
+            return Ok(Some(now.len()));
+        }
+        loop {
+            if !self.stash.is_empty() {
+                let count = self.stash.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&self.stash[..count]);
+                self.stash.drain(..count);
+                return Ok(Some(count));
+            }
+            if self.complete {
+                return Ok(Some(0));
+            }
+            if let Some(fault) = &self.fault {
+                return Err(fault.clone());
+            }
+            if matches!(self.phase, Phase::Complete | Phase::Broken) {
+                return Err(Error::gone());
+            }
+            if self.credit.is_none() && !self.ask(buffer.len(), wait)? {
+                return Ok(None);
+            }
+            match self.next_part(Some(&mut *buffer), wait)? {
+                None => return Ok(None),
+                Some(0) => {}
+                Some(count) => return Ok(Some(count)),
+            }
+        }
+    }
+
+    /// Sends READ.
+    fn ask(&mut self, want: usize, wait: bool) -> Result<bool, Error> {
+        if !self.flush_pending(wait)? {
+            return Ok(false);
+        }
+        if !self.disarmed {
+            self.domain.disarm(self.connection);
+            self.disarmed = true;
+        }
+        let credit = want.clamp(CREDIT.0, CREDIT.1) as u32;
+        let frame = wire::encode_read(self.id, credit);
+        let mut sent = 0;
+        if !send_bytes(self.connection.as_fd(), &frame, &mut sent, wait)? {
+            if sent == 0 {
+                return Ok(false);
+            }
+            send_bytes(self.connection.as_fd(), &frame, &mut sent, true)?;
+        }
+        self.credit = Some(credit.into());
+        Ok(true)
+    }
+
+    /// Receives something in answer to a READ: into `buffer`, as far as it goes, and the stash.
+    /// Returns how much is in `buffer`; `None` if it would have to wait, or has waited too long.
+    fn next_part(&mut self, buffer: Option<&mut [u8]>, wait: bool) -> Result<Option<usize>, Error> {
+        let mut direct = buffer;
+        loop {
+            let id = self.id;
+            match self.buffers.body.take()? {
+                Some(Item::Part { header, bytes, last })
+                    if header.kind == Kind::Data && header.id == id =>
+                {
+                    let mut count = 0;
+                    if let Some(buffer) = &mut direct {
+                        count = bytes.len().min(buffer.len());
+                        buffer[..count].copy_from_slice(&bytes[..count]);
+                    }
+                    self.stash.extend_from_slice(&bytes[count..]);
+                    let arrived = bytes.len();
+                    self.account(&header, arrived, last)?;
+                    return Ok(Some(count));
+                }
+                Some(Item::Whole { header, payload, .. }) if header.kind == Kind::Err => {
+                    let error = Error::from_fault(&Fault::decode(payload)?);
+                    self.credit = None;
+                    self.fault = Some(error.clone());
+                    return Err(error);
+                }
+                Some(Item::Whole { header, .. }) if header.kind == Kind::Cancel => {
+                    self.fault = Some(Error::gone());
+                    self.phase = Phase::Broken;
+                    return Err(Error::gone());
+                }
+                Some(_) => {
+                    self.phase = Phase::Broken;
+                    return Err(Error::new(ErrorKind::Other, "an unexpected frame"));
+                }
+                None => {}
+            }
+            let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+            let past = self.buffers.body.direct();
+            let received = match &mut direct {
+                // Worth a call of its own, without the frame that may follow.
+                Some(buffer) if past >= buffer.len().min(WORTH) => {
+                    let most = past.min(buffer.len());
+                    recv(self.connection, &mut buffer[..most], flags)
+                        .map(|(_, count)| (count, true))
+                }
+                _ => recv(self.connection, self.buffers.body.space(), flags)
+                    .map(|(_, count)| (count, false)),
+            };
+            match received {
+                Ok((0, _)) => {
+                    self.fault = Some(Error::gone());
+                    self.phase = Phase::Broken;
+                    return Err(Error::gone());
+                }
+                Ok((count, true)) => {
+                    if let Some(header) = self.buffers.body.passed(count) {
+                        self.account(&header, count, true)?;
+                    } else if let Some(credit) = &mut self.credit {
+                        *credit = credit.saturating_sub(count as u64);
+                    }
+                    return Ok(Some(count));
+                }
+                Ok((count, false)) => self.buffers.body.filled(count),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(error) => {
+                    self.phase = Phase::Broken;
+                    return Err(io::Error::from(error).into());
+                }
+            }
+        }
+    }
+
+    /// Holds what has come against what was asked for.
+    fn account(&mut self, header: &Header, count: usize, last: bool) -> Result<(), Error> {
+        let left = self.credit.and_then(|credit| credit.checked_sub(count as u64));
+        let Some(left) = left else {
+            self.phase = Phase::Broken;
+            return Err(Error::new(ErrorKind::Other, "more of the body than was asked for"));
+        };
+        self.credit = Some(left);
+        if last && header.flags.has(Flags::END) {
+            self.complete = true;
+        }
+        if last && (header.flags.has(Flags::END) || header.flags.has(Flags::PAUSE)) {
+            self.credit = None;
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self) {
+        if std::mem::take(&mut self.disarmed) {
+            self.domain.arm(self.connection);
+        }
+    }
+}
