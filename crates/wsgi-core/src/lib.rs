@@ -54,6 +54,7 @@ mod host;
 mod input;
 pub mod lines;
 mod log;
+mod names;
 mod reply;
 mod report;
 mod request;

@@ -439,15 +439,13 @@ fn only<'py>(
     args: &Arguments<'_, 'py>,
     method: &str,
 ) -> Result<'py, *mut ffi::PyObject> {
-    match args.get(0) {
-        Some(argument) if args.len() == 1 && !args.has_names() => Ok(argument),
-        _ => {
-            let given = args.len();
-            let text = format!("{method}() takes exactly 1 argument ({given} given)");
-            // SAFETY: a static class of libpython.
-            Err(unsafe { Error::new(py, ffi::PyExc_TypeError, &text) })
-        }
-    }
+    let text = match args.get(0) {
+        _ if args.has_names() => format!("Log.{method}() takes no keyword arguments"),
+        Some(argument) if args.len() == 1 => return Ok(argument),
+        _ => format!("{method}() takes exactly 1 argument ({} given)", args.len()),
+    };
+    // SAFETY: a static class of libpython.
+    Err(unsafe { Error::new(py, ffi::PyExc_TypeError, &text) })
 }
 
 fn expired<'py>(py: Token<'py>, method: &str) -> Error<'py> {

@@ -13,8 +13,7 @@ use py::{Bound, Error, Result, Token, compat, ffi, text};
 
 use crate::adapter::not_started;
 use crate::exchange::{Exchange, SendError, lock};
-use crate::fault::{Direction, to_exception};
-use crate::host::{Fault, FaultKind, Flags, Level, Record};
+use crate::host::{FaultKind, Flags, Level, Record};
 use crate::reply::Reply;
 use crate::report::{Report, message_bytes};
 use crate::request::{Outcome, Request, Response};
@@ -52,6 +51,7 @@ impl<'py> Run<'_, 'py> {
             Err(error) => self.fail(&error),
         };
         self.log_mismatch();
+        self.log_fault();
         self.close(&result);
         end
     }
@@ -242,17 +242,8 @@ impl<'py> Run<'_, 'py> {
         }
         let decision = lock(&self.exchange.reply).file(file.available());
         let (step, length) = decision.map_err(|_| not_started(self.py))?;
-        let sent =
-            self.exchange.send_file(self.py, &step, file.descriptor(), file.offset(), length);
-        match sent {
-            Err(SendError::Fault(fault)) if fault.kind == FaultKind::ClientGone => {
-                self.info("Client closed connection.");
-            }
-            Err(SendError::Fault(fault)) => {
-                return Err(to_exception(self.py, Direction::Write, &fault));
-            }
-            Err(SendError::NotStarted | SendError::Expired) | Ok(()) => {}
-        }
+        // What goes wrong is known to the reply.
+        let _ = self.exchange.send_file(self.py, &step, file.descriptor(), file.offset(), length);
         Ok(Some(End::default()))
     }
 
@@ -269,14 +260,15 @@ impl<'py> Run<'_, 'py> {
             Ok(sent) => Ok(sent.stop),
             Err(SendError::NotStarted) => Err(not_started(self.py)),
             Err(SendError::Expired) => Ok(true),
-            Err(SendError::Fault(fault)) => {
-                self.log_fault(&fault);
-                Ok(true)
-            }
+            Err(SendError::Fault(_)) => Ok(true),
         }
     }
 
-    fn log_fault(&self, fault: &Fault) {
+    /// Says why the client did not get all of the response, if it was the host's doing.
+    fn log_fault(&self) {
+        let Some(fault) = lock(&self.exchange.reply).fault().cloned() else {
+            return;
+        };
         if fault.kind == FaultKind::ClientGone {
             self.info("Client closed connection.");
         } else {

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use py::{Bound, InterpreterId, Result, Token, ffi};
 
-use crate::environ::{Names, Template};
+use crate::environ::Template;
 use crate::host::ServerLog;
+use crate::names::Names;
 use crate::request::Value;
 use crate::{adapter, file_wrapper, input, log, restricted};
 

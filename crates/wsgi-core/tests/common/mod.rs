@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::ptr;
@@ -17,6 +18,11 @@ use wsgi_core::{
     ServerLog, State, Style, Summary, Value,
 };
 
+thread_local! {
+    /// What `attach` made.
+    static STATE_OF_THREAD: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
+}
+
 /// Starts Python if nobody has, and runs `body` attached to its main interpreter.
 pub fn attach<R>(body: impl for<'py> FnOnce(Token<'py>) -> R) -> R {
     static STARTED: OnceLock<usize> = OnceLock::new();
@@ -24,6 +30,7 @@ pub fn attach<R>(body: impl for<'py> FnOnce(Token<'py>) -> R) -> R {
     struct Attached(*mut ffi::PyThreadState);
     impl Drop for Attached {
         fn drop(&mut self) {
+            STATE_OF_THREAD.set(ptr::null_mut());
             // SAFETY: made by this thread, which is attached to it.
             unsafe {
                 ffi::PyThreadState_Clear(self.0);
@@ -35,6 +42,7 @@ pub fn attach<R>(body: impl for<'py> FnOnce(Token<'py>) -> R) -> R {
     let _attached = unsafe {
         let state = ffi::PyThreadState_New(interpreter);
         ffi::PyEval_RestoreThread(state);
+        STATE_OF_THREAD.set(state);
         Attached(state)
     };
     // SAFETY: attached to the main interpreter until `_attached` goes.
@@ -54,6 +62,7 @@ fn start() -> usize {
         let status = ffi::Py_InitializeFromConfig(&config);
         assert_eq!(ffi::PyStatus_Exception(status), 0, "Python does not start");
         let interpreter = ffi::PyInterpreterState_Get();
+        make_state();
         ffi::PyEval_SaveThread();
         interpreter as usize
     }
@@ -73,6 +82,7 @@ pub fn eval<'py>(py: Token<'py>, globals: &Bound<'py>, source: &str) -> String {
 
 fn evaluate<'py>(py: Token<'py>, globals: &Bound<'py>, source: &str, kind: i32) -> Bound<'py> {
     let source = CString::new(source).unwrap();
+    globals.dict_set(c"__builtins__", &py.import(c"builtins").unwrap()).unwrap();
     // SAFETY: attached; a C string and a dict.
     let result = unsafe {
         let name = c"test.py".as_ptr();
@@ -110,19 +120,23 @@ impl MemoryLog {
     }
 }
 
+/// Made while Python is started, when nobody else is there to wait for it.
+static STATE: OnceLock<(Arc<State>, Arc<MemoryLog>)> = OnceLock::new();
+
+fn make_state() {
+    // SAFETY: this thread has just started Python and is attached to the main interpreter.
+    let py = unsafe { Token::assume(InterpreterId::MAIN) };
+    let log = Arc::new(MemoryLog::default());
+    let config = Config {
+        log: Arc::clone(&log) as Arc<dyn ServerLog>,
+        constants: &[("mod_wsgi.version", Value::Version([6, 1, 1]))],
+    };
+    let _ = STATE.set((State::new(py, &config).unwrap(), log));
+}
+
 /// The state of the main interpreter and the log behind it.
-pub fn state(py: Token<'_>) -> (Arc<State>, Arc<MemoryLog>) {
-    static STATE: OnceLock<(Arc<State>, Arc<MemoryLog>)> = OnceLock::new();
-    STATE
-        .get_or_init(|| {
-            let log = Arc::new(MemoryLog::default());
-            let config = Config {
-                log: Arc::clone(&log) as Arc<dyn ServerLog>,
-                constants: &[("mod_wsgi.version", Value::Version([6, 1, 1]))],
-            };
-            (State::new(py, &config).unwrap(), log)
-        })
-        .clone()
+pub fn state(_: Token<'_>) -> (Arc<State>, Arc<MemoryLog>) {
+    STATE.get().unwrap().clone()
 }
 
 /// What the server was asked to send.
@@ -208,8 +222,14 @@ impl Mock {
 
 /// Whether this thread is attached to Python.
 pub fn is_attached() -> bool {
-    // SAFETY: asks only.
-    unsafe { !ffi::compat::PyThreadState_GetUnchecked().is_null() }
+    // Before 3.12 the first of these is the state of whichever thread is attached.
+    // SAFETY: both ask only.
+    unsafe {
+        let current = ffi::compat::PyThreadState_GetUnchecked();
+        let mine = STATE_OF_THREAD.get();
+        let mine = if mine.is_null() { ffi::PyGILState_GetThisThreadState() } else { mine };
+        !current.is_null() && current == mine
+    }
 }
 
 impl Host for Mock {
