@@ -50,7 +50,8 @@ impl<'a, 'r> RequestHost<'a, 'r> {
 
     /// Sets the head and says what follows the data.
     fn begin(&mut self, head: Option<&Head<'_>>, flags: Flags) -> Flush {
-        if let Some(head) = head {
+        // Behind an error page of the server's own, its status is the one that was sent.
+        if let Some(head) = head.filter(|_| !self.request.is_answered()) {
             let headers = head.headers.get();
             self.request.set_head(httpd_sys::Head {
                 status: head.status,
