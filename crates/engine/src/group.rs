@@ -23,6 +23,7 @@ use py::{Global, Token};
 use crate::graves::Graves;
 use crate::log::{self, Report};
 use crate::module;
+use crate::names::Names;
 use crate::script::Scripts;
 use crate::settings::{GroupSettings, Settings};
 
@@ -69,6 +70,9 @@ pub(crate) struct Group {
 pub(crate) struct Objects {
     /// The `mod_wsgi` module.
     pub(crate) module: Global,
+    /// Its `__dict__`.
+    pub(crate) attributes: Global,
+    pub(crate) names: Names,
     pub(crate) core: Arc<wsgi_core::State>,
 }
 
@@ -272,7 +276,12 @@ impl Group {
         let module = module::create(py, self, &core)?;
         self.set_path(py);
         self.set_switch_interval(py);
-        let objects = Objects { module: module.into_global(), core };
+        let objects = Objects {
+            attributes: module.attr(c"__dict__")?.into_global(),
+            module: module.into_global(),
+            names: Names::new(py, &self.graves)?,
+            core,
+        };
         // Only this thread sets groups up, each once.
         let _ = self.objects.set(objects);
         Ok(())

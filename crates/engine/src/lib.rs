@@ -14,6 +14,7 @@ mod hints;
 mod host;
 mod log;
 mod module;
+mod names;
 mod observe;
 mod request;
 mod script;

@@ -173,8 +173,10 @@ struct Active<'py> {
 impl<'py> Active<'py> {
     /// Nothing if the application has replaced the dict by something else.
     fn enter(py: Token<'py>, group: &Group, id: &[u8], data: &Bound<'py>) -> Option<Active<'py>> {
-        let module = group.objects.get()?.module.bind(py).ok()?;
-        let requests = module.attr_opt(c"active_requests").ok().flatten()?;
+        let objects = group.objects.get()?;
+        let attributes = objects.attributes.bind(py).ok()?;
+        let name = objects.names.active_requests(py).ok()?;
+        let requests = attributes.dict_item(&name).ok().flatten()?;
         let id = py.latin1(id).ok()?;
         // SAFETY: attached; SetItem takes references of its own; the check comes first.
         let entered = unsafe {

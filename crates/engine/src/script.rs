@@ -32,15 +32,14 @@ use crate::graves::Graves;
 use crate::group::Group;
 use crate::hints;
 use crate::log::{self, Log, Report};
+use crate::names::Names;
 
 /// The scripts of one interpreter.
 #[derive(Default)]
 pub(crate) struct Scripts {
-    table: ArcSwap<HashMap<Key, Arc<Script>>>,
+    /// By path; and by path where that is lower-cased to name the module.
+    tables: [ArcSwap<HashMap<Vec<u8>, Arc<Script>>>; 2],
 }
-
-/// Path, and whether it is lower-cased to name the module.
-type Key = (Vec<u8>, bool);
 
 /// What is asked of a script.
 pub(crate) struct Ask<'a> {
@@ -101,18 +100,18 @@ impl Scripts {
     }
 
     fn script<'py>(&self, py: Token<'py>, ask: &Ask<'_>) -> py::Result<'py, Arc<Script>> {
-        let key = (ask.path.to_vec(), ask.lower_case);
-        if let Some(script) = self.table.load().get(&key) {
+        let table = &self.tables[usize::from(ask.lower_case)];
+        if let Some(script) = table.load().get(ask.path) {
             return Ok(Arc::clone(script));
         }
         let script = Arc::new(Script::new(py, ask)?);
-        self.table.rcu(|table| {
-            let mut table = HashMap::clone(table);
-            table.entry(key.clone()).or_insert_with(|| Arc::clone(&script));
-            table
+        table.rcu(|scripts| {
+            let mut scripts = HashMap::clone(scripts);
+            scripts.entry(ask.path.to_vec()).or_insert_with(|| Arc::clone(&script));
+            scripts
         });
         // Another thread may have been first.
-        Ok(self.table.load().get(&key).map_or(script, Arc::clone))
+        Ok(table.load().get(ask.path).map_or(script, Arc::clone))
     }
 }
 
@@ -226,7 +225,9 @@ impl Script {
     /// Whether the module is in `sys.modules`.
     fn is_imported(&self, py: Token<'_>) -> bool {
         let Ok(name) = self.name.bind(py) else { return false };
-        modules(py).and_then(|modules| get(&modules, &name)).is_ok_and(|module| module.is_some())
+        modules(py)
+            .and_then(|modules| modules.dict_item(&name))
+            .is_ok_and(|module| module.is_some())
     }
 
     /// Whether the file, or the script itself, says that it should be loaded again; if so, with the
@@ -240,7 +241,8 @@ impl Script {
             let data = py.detach(|| fs::metadata(self.file()));
             data.map_or(GONE, |data| microseconds(&data))
         });
-        let known = globals.dict_get(c"__mtime__").ok().flatten();
+        let names = ask.names()?;
+        let known = names.mtime(py).and_then(|name| globals.dict_item(&name)).ok().flatten();
         let known = known.and_then(|value| value.to_int().ok());
         if known != Some(stamp) || stamp == GONE {
             return (self.lock().failed != Some(stamp)).then_some(stamp);
@@ -253,7 +255,7 @@ impl Script {
             }
         }
         let required = match ask.resource {
-            Some(resource) => reload_required(py, &globals, resource),
+            Some(resource) => reload_required(py, names, &globals, resource),
             None => Ok(false),
         };
         let required = required.unwrap_or_else(|error| {
@@ -355,7 +357,7 @@ impl Script {
         let module = self.module(py, mtime)?;
         let globals = module.attr(c"__dict__")?;
         let (modules, name) = (modules(py)?, self.bound_name(py)?);
-        set(&modules, &name, &module)?;
+        modules.set_dict_item(&name, &module)?;
         match py.import(c"builtins")?.call_method(c"exec", &[code, &globals]) {
             Ok(_) => Ok((module, globals)),
             Err(error) => {
@@ -370,7 +372,7 @@ impl Script {
         let put = || {
             let (modules, name) = (modules(py)?, self.bound_name(py)?);
             match old.and_then(|old| old.module(py)) {
-                Some(old) => set(&modules, &name, &old),
+                Some(old) => modules.set_dict_item(&name, &old),
                 None => modules.call_method(c"pop", &[&name, &py.none()]).map(|_| ()),
             }
         };
@@ -394,7 +396,7 @@ impl Script {
             (c"__loader__", &loader),
             (c"__package__", &none),
             (c"__cached__", &none),
-            (c"__builtins__", &py.import(c"builtins")?),
+            (c"__builtins__", &py.import(c"builtins")?.attr(c"__dict__")?),
         ] {
             module.set_attr(name, value)?;
         }
@@ -457,10 +459,18 @@ impl Drop for Turn<'_> {
 struct Failed;
 
 impl Ask<'_> {
+    fn names(&self) -> Option<&Names> {
+        self.group.objects.get().map(|objects| &objects.names)
+    }
+
     fn lookup<'py>(&self, globals: &Bound<'py>) -> Option<Bound<'py>> {
         let py = globals.py();
-        let name = py.latin1(self.callable?).ok()?;
-        get(globals, &name).ok().flatten()
+        let name = self.callable?;
+        let name = match self.names() {
+            Some(names) => names.callable(py, name),
+            None => py.latin1(name),
+        };
+        globals.dict_item(&name.ok()?).ok().flatten()
     }
 
     fn lacks(&self, globals: &Bound<'_>) -> bool {
@@ -518,10 +528,11 @@ fn microseconds(data: &fs::Metadata) -> i64 {
 
 fn reload_required<'py>(
     py: Token<'py>,
+    names: &Names,
     globals: &Bound<'py>,
     resource: &[u8],
 ) -> py::Result<'py, bool> {
-    match globals.dict_get(c"reload_required")? {
+    match globals.dict_item(&names.reload_required(py)?)? {
         Some(function) => function.call(&[&py.fs_str(resource)?])?.is_true(),
         None => Ok(false),
     }
@@ -535,24 +546,6 @@ fn modules<'py>(py: Token<'py>) -> py::Result<'py, Bound<'py>> {
     // SAFETY: attached; a borrowed reference, never NULL in a running interpreter.
     unsafe { Bound::from_borrowed(py, ffi::PyImport_GetModuleDict()) }
         .ok_or_else(|| system_error(py, "no sys.modules"))
-}
-
-fn get<'py>(dict: &Bound<'py>, key: &Bound<'py>) -> py::Result<'py, Option<Bound<'py>>> {
-    let py = dict.py();
-    // SAFETY: attached; both are alive; a borrowed reference, or NULL with or without an exception.
-    unsafe {
-        let value = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
-        match Bound::from_borrowed(py, value) {
-            Some(value) => Ok(Some(value)),
-            None => Error::take(py).map_or(Ok(None), Err),
-        }
-    }
-}
-
-fn set<'py>(dict: &Bound<'py>, key: &Bound<'py>, value: &Bound<'py>) -> py::Result<'py, ()> {
-    // SAFETY: attached; all are alive; SetItem takes references of its own.
-    let status = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) };
-    if status < 0 { Err(Error::fetch(dict.py())) } else { Ok(()) }
 }
 
 fn system_error<'py>(py: Token<'py>, text: &str) -> Error<'py> {

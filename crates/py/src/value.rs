@@ -41,6 +41,15 @@ impl<'py> Token<'py> {
         }
     }
 
+    /// A `str` that is the same object wherever it is interned: a name that is looked up often.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn intern(self, text: &CStr) -> Result<'py, Bound<'py>> {
+        // SAFETY: attached; a C string; a new reference or NULL with an exception.
+        unsafe { Bound::from_owned(self, ffi::PyUnicode_InternFromString(text.as_ptr())) }
+    }
+
     /// A `str` with one character per byte.
     ///
     /// # Errors
@@ -200,21 +209,39 @@ impl<'py> Bound<'py> {
         }
     }
 
+    /// `self[key]` of a `dict`, or nothing if it has no such key.
+    ///
+    /// # Errors
+    /// A key that cannot be hashed or compared.
+    pub fn dict_item(&self, key: &Bound<'py>) -> Result<'py, Option<Bound<'py>>> {
+        let mut value = std::ptr::null_mut();
+        // SAFETY: attached; both are alive; a new reference, or NULL with or without an exception,
+        // which is a SystemError if it is not a dict.
+        unsafe {
+            let found = ffi::compat::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &mut value);
+            if found < 0 {
+                return Err(Error::fetch(self.py()));
+            }
+            Ok(Bound::from_owned_or_none(self.py(), value))
+        }
+    }
+
+    /// `self[key] = value` of a `dict`.
+    ///
+    /// # Errors
+    /// A key that cannot be hashed or compared; no memory.
+    pub fn set_dict_item(&self, key: &Bound<'py>, value: &Bound<'py>) -> Result<'py, ()> {
+        // SAFETY: attached; all are alive; SetItem takes references of its own.
+        let status = unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) };
+        if status < 0 { Err(Error::fetch(self.py())) } else { Ok(()) }
+    }
+
     /// `self[name]` of a `dict`, or nothing if it has no such key.
     ///
     /// # Errors
     /// A key that cannot be compared.
     pub fn dict_get(&self, name: &CStr) -> Result<'py, Option<Bound<'py>>> {
-        let key = self.py().str(&name.to_string_lossy())?;
-        // SAFETY: attached; both are alive; a borrowed reference, or NULL with or without an
-        // exception, and NULL with a SystemError if it is not a dict.
-        unsafe {
-            let value = ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr());
-            match Bound::from_borrowed(self.py(), value) {
-                Some(value) => Ok(Some(value)),
-                None => Error::take(self.py()).map_or(Ok(None), Err),
-            }
-        }
+        self.dict_item(&self.py().str(&name.to_string_lossy())?)
     }
 
     /// `self[name] = value` of a `dict`.

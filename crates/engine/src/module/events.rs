@@ -33,16 +33,15 @@ impl Event {
 
 /// Whether anybody wants events of requests. Building a payload costs more than asking.
 pub(crate) fn wanted(py: Token<'_>, group: &Group) -> bool {
-    let callbacks = |module: &Bound<'_>| {
-        let list = module.attr(c"event_callbacks").ok()?;
-        // SAFETY: attached; the object is alive and is a list if the check says so.
-        unsafe {
-            let is_list = ffi::PyList_Check(list.as_ptr()) != 0;
-            (!is_list || ffi::PyList_GET_SIZE(list.as_ptr()) > 0).then_some(())
-        }
+    let list = || {
+        let objects = group.objects.get()?;
+        let attributes = objects.attributes.bind(py).ok()?;
+        attributes.dict_item(&objects.names.event_callbacks(py).ok()?).ok().flatten()
     };
-    let module = group.objects.get().and_then(|objects| objects.module.bind(py).ok());
-    module.is_some_and(|module| callbacks(&module).is_some())
+    list().is_some_and(|list| {
+        // SAFETY: attached; the object is alive and is a list if the check says so.
+        unsafe { ffi::PyList_Check(list.as_ptr()) == 0 || ffi::PyList_GET_SIZE(list.as_ptr()) > 0 }
+    })
 }
 
 /// Calls everybody who subscribed. `payload` is a dict, into which results are merged.
