@@ -363,7 +363,8 @@ impl Visit {
     fn new(group: &'static Group, active: u32) -> Option<Visit> {
         let (from, to) = (active, active + 1);
         let entered = group.active.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-        entered.is_ok().then_some(Visit { group })
+        // Lazily: a `Visit` that is dropped counts.
+        entered.is_ok().then(|| Visit { group })
     }
 }
 
