@@ -103,7 +103,7 @@ pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<Exi
 
 fn count(lab: &Lab, counted: &Counted, keep: Option<&Path>) -> Result<f64> {
     let lines = (counted.lines)(lab)?;
-    let few = total(lab, counted.name, &lines, REQUESTS.0, None)?;
+    let few = total(lab, counted.name, &lines, REQUESTS.0, keep)?;
     let many = total(lab, counted.name, &lines, REQUESTS.1, keep)?;
     let between = many.checked_sub(few).context("more requests took fewer instructions")?;
     Ok(between as f64 / f64::from(REQUESTS.1 - REQUESTS.0))
