@@ -271,7 +271,7 @@ impl Home<'_> {
         places.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
         let mut closed = None;
         for place in places {
-            let Ok(directory) = tempfile::Builder::new().prefix("mod_wsgi-").tempdir_in(&place)
+            let Ok(directory) = tempfile::Builder::new().prefix("wsgi-serve-").tempdir_in(&place)
             else {
                 continue;
             };
