@@ -62,6 +62,8 @@ pub(crate) struct Group {
     pub(crate) graves: Graves,
     /// Set once, at the end of the set-up.
     pub(crate) objects: OnceLock<Objects>,
+    /// Modules that advice was given about, see `hints.rs`.
+    pub(crate) hinted: AtomicU32,
     /// Requests that are in it.
     active: AtomicU32,
 }
@@ -255,6 +257,7 @@ impl Group {
             scripts: Scripts::default(),
             graves: Graves::default(),
             objects: OnceLock::new(),
+            hinted: AtomicU32::new(0),
             active: AtomicU32::new(0),
         }));
         let set_up = interpreter.attach(|py| {

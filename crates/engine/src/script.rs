@@ -302,6 +302,10 @@ impl Script {
         self.lock().failed = None;
         drop(old);
         self.graves.empty(py);
+        let advice = hints::imported(py, ask.group);
+        if !advice.is_empty() {
+            py.detach(|| advice.iter().for_each(|line| log::plain(ask.log, Level::Info, line)));
+        }
         Ok(globals)
     }
 

@@ -324,3 +324,32 @@ def application(environ, start_response):
         assert!(errors().contains(&advice(&path)));
     });
 }
+
+#[test]
+fn advice_for_modules_that_let_themselves_be_imported() {
+    scenario("advice_for_modules_that_let_themselves_be_imported", || {
+        let site = Site::with(|start, dir| {
+            std::fs::write(dir.join("numpy.py"), "").unwrap();
+            let path = Box::leak(dir.to_str().unwrap().to_owned().into_boxed_str());
+            let path = Bytes::from(&*path);
+            start.interpreters = options([InterpreterOptions { python_path: path, ..NONE }]);
+        });
+        for name in ["a.wsgi", "b.wsgi"] {
+            site.script(name, 10, &answer("import numpy", "1"));
+        }
+        log();
+        assert_eq!(site.get("a.wsgi").text(), "1");
+        let about = || log().into_iter().filter(|line| line.contains("NumPy")).collect::<Vec<_>>();
+        assert_eq!(about(), Vec::<String>::new());
+        for name in ["a.wsgi", "b.wsgi"] {
+            assert_eq!(Ask::new(&site, name).group("sub").send().text(), "1");
+        }
+        let path = site.path("a.wsgi").display().to_string();
+        assert_eq!(
+            about(),
+            [format!(
+                "Info [script {path}] NumPy was imported into sub-interpreter 'sub'; it does not support sub-interpreters fully. If it fails or hangs, set 'WSGIApplicationGroup %{{GLOBAL}}' to run the application in the main interpreter."
+            )]
+        );
+    });
+}
