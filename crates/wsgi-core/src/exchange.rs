@@ -70,6 +70,29 @@ struct Entry {
     style: Style,
     code: u16,
     text: Vec<u8>,
+    source: Option<(Vec<u8>, u32)>,
+}
+
+impl Entry {
+    fn of(record: &Record<'_>) -> Entry {
+        Entry {
+            level: record.level,
+            style: record.style,
+            code: record.code,
+            text: record.text.to_vec(),
+            source: record.source.map(|(file, line)| (file.to_vec(), line)),
+        }
+    }
+
+    fn record(&self) -> Record<'_> {
+        Record {
+            level: self.level,
+            style: self.style,
+            code: self.code,
+            text: &self.text,
+            source: self.source.as_ref().map(|(file, line)| (&file[..], *line)),
+        }
+    }
 }
 
 /// Sums for [`Summary`]; times in nanoseconds.
@@ -264,12 +287,7 @@ impl Exchange {
 
     /// Logs a text as messages of the application.
     pub(crate) fn log_lines(&self, py: Token<'_>, lines: &Lines) {
-        let entry = |text: &[u8]| Entry {
-            level: Level::Error,
-            style: Style::Message,
-            code: 0,
-            text: text.to_vec(),
-        };
+        let entry = |text| Entry::of(&Record::new(Level::Error, 0, text));
         if !lines.is_empty() {
             lock(&self.backlog).extend(lines.iter().map(entry));
             self.drain(py);
@@ -278,13 +296,7 @@ impl Exchange {
 
     /// Logs records; after the end of the request they are lost.
     pub(crate) fn log(&self, py: Token<'_>, records: &[Record<'_>]) {
-        let entry = |record: &Record<'_>| Entry {
-            level: record.level,
-            style: record.style,
-            code: record.code,
-            text: record.text.to_vec(),
-        };
-        lock(&self.backlog).extend(records.iter().map(entry));
+        lock(&self.backlog).extend(records.iter().map(Entry::of));
         self.drain(py);
     }
 
@@ -303,15 +315,7 @@ impl Exchange {
             // SAFETY: as in `with_host`.
             let host = unsafe { host.0.as_mut() };
             self.detached(py, || {
-                let records: Vec<Record<'_>> = entries
-                    .iter()
-                    .map(|entry| Record {
-                        level: entry.level,
-                        style: entry.style,
-                        code: entry.code,
-                        text: &entry.text,
-                    })
-                    .collect();
+                let records: Vec<Record<'_>> = entries.iter().map(Entry::record).collect();
                 host.log(&records);
             });
         }
@@ -355,12 +359,12 @@ impl Exchange {
         self.log_lines(py, &lines);
     }
 
-    /// Makes entries of what all threads left unfinished, and takes no more if `close`.
-    pub(crate) fn finish_log(&self, py: Token<'_>, close: bool) {
+    /// Makes entries of what all threads left unfinished, and takes no more.
+    pub(crate) fn finish_log(&self, py: Token<'_>) {
         let mut lines = Lines::default();
         {
             let mut log = lock(&self.log);
-            log.closed |= close;
+            log.closed = true;
             for (_, mut unfinished) in log.unfinished.drain(..) {
                 unfinished.finish(&mut lines);
             }

@@ -98,6 +98,11 @@ pub trait Host: Send {
 pub trait ServerLog: Send + Sync {
     /// Logs records; should not take long.
     fn log(&self, records: &[Record<'_>]);
+
+    /// The level down to which it logs.
+    fn level(&self) -> Level {
+        Level::Info
+    }
 }
 
 /// What goes with a part of a response.
@@ -225,11 +230,13 @@ pub struct Record<'a> {
     pub code: u16,
     /// The text: no newline, no NUL, of a length that a log line can hold. Not a format string.
     pub text: &'a [u8],
+    /// File and line it comes from, if that is not the server itself.
+    pub source: Option<(&'a [u8], u32)>,
 }
 
 impl<'a> Record<'a> {
     /// A message.
     pub const fn new(level: Level, code: u16, text: &'a [u8]) -> Record<'a> {
-        Record { level, style: Style::Message, code, text }
+        Record { level, style: Style::Message, code, text, source: None }
     }
 }

@@ -36,6 +36,8 @@
 //! * Exceptions, types and texts are those of mod_wsgi 6.1.1, except where it was wrong; the tests
 //!   named `d01_` and so on are the list.
 //!
+//! With the feature `http`, a [`Head`] converts to and from `http::Response`.
+//!
 //! What is left out: HTTP itself, threads, interpreters, loading of scripts. The modules
 //! [`validate`], [`body`] and [`lines`] do not use Python and can be used without it.
 //!
@@ -51,6 +53,8 @@ mod file;
 mod file_wrapper;
 mod head;
 mod host;
+#[cfg(feature = "http")]
+mod http;
 mod input;
 pub mod lines;
 mod log;

@@ -79,6 +79,29 @@ impl State {
         self.wrap(py, &log)
     }
 
+    /// Logs records with the request that this thread serves, else with the server.
+    ///
+    /// # Panics
+    /// `py` is attached to another interpreter.
+    pub fn log(&self, py: Token<'_>, records: &[Record<'_>]) {
+        self.check(py);
+        match exchange::current(py) {
+            Some(exchange) => exchange.log(py, records),
+            None => py.detach(|| self.log.log(records)),
+        }
+    }
+
+    /// The level down to which the request that this thread serves, or else the server, logs.
+    ///
+    /// # Panics
+    /// `py` is attached to another interpreter.
+    pub fn log_level(&self, py: Token<'_>) -> Level {
+        self.check(py);
+        exchange::current(py)
+            .and_then(|exchange| exchange.with_host(py, |host| host.log_level()))
+            .unwrap_or_else(|| self.log.level())
+    }
+
     /// `io.TextIOWrapper(log, encoding='utf-8', errors='replace', line_buffering=True,
     /// write_through=True)`
     fn wrap<'py>(&self, py: Token<'py>, log: &Bound<'py>) -> Result<'py, Bound<'py>> {
@@ -256,12 +279,12 @@ impl Log {
             Target::Request(slot) => {
                 let exchange = lock(slot).take();
                 if let Some(exchange) = exchange {
-                    exchange.finish_log(py, true);
+                    exchange.finish_log(py);
                 }
             }
             Target::Thread { stream, log } => {
                 if let Some(exchange) = exchange::current(py) {
-                    exchange.finish_log(py, true);
+                    exchange.finish_log(py);
                 }
                 let lines = finish_unfinished(*stream);
                 log_to_server(py, &**log, &lines);

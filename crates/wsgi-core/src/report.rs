@@ -62,7 +62,8 @@ impl Report {
 
     /// The records to log, in order.
     pub fn records(&self) -> Vec<Record<'_>> {
-        let record = |style, code| move |text| Record { level: Level::Error, style, code, text };
+        let record =
+            |style, code| move |text| Record { style, ..Record::new(Level::Error, code, text) };
         let introduction = self.introduction.iter().map(record(Style::Exception, self.code));
         introduction.chain(self.traceback.iter().map(record(Style::Traceback, 0))).collect()
     }

@@ -36,7 +36,7 @@ pub fn serve<'py>(
     let context = Context::enter(py);
     let served = run(py, state, app, request, &exchange);
     drop(context);
-    exchange.finish_log(py, false);
+    exchange.finish_log(py);
     served
 }
 

@@ -240,11 +240,14 @@ fn about(expressions: &[&str]) -> Vec<String> {
              s = S(io.BytesIO(b'x'), 3)\n    \
              return s.blksize, s.more, list(s)\n\
          def cycle():\n    \
-             import gc, weakref\n    \
+             import gc, time, weakref\n    \
              class B(io.BytesIO): pass\n    \
              b = B(); b.wrapper = F(b); r = weakref.ref(b)\n    \
              del b\n    \
-             gc.collect()\n    \
+             for _ in range(200):\n        \
+                 gc.collect()  # Does nothing while another thread collects.\n        \
+                 if r() is None: break\n        \
+                 time.sleep(0.01)\n    \
              return r()\n";
     let answer = get(source);
     expressions.iter().map(|e| answer.eval(&format!("t(lambda: {e})"))).collect()

@@ -380,3 +380,31 @@ fn exceptions_of_the_application_follow_its_text() {
     assert!(answer.logged().contains(&"unfinished"));
     assert_eq!(answer.status, 500);
 }
+
+/// Logs with the state while it is told what happens.
+struct Talkative(std::sync::Arc<State>);
+
+impl wsgi_core::Observer for Talkative {
+    fn request_finished(&self, py: py::Token<'_>, _: &wsgi_core::Summary) {
+        assert_eq!(self.0.log_level(py), Level::Info);
+        let source = Some((&b"a.py"[..], 7));
+        let record = Record { source, ..Record::new(Level::Debug, 0, b"in a request") };
+        self.0.log(py, &[record]);
+    }
+}
+
+#[test]
+fn records_go_with_the_request_of_their_thread() {
+    let (state, log) = attach(state);
+    let mut case = case(
+        "def application(environ, start_response):\n    \
+         start_response('200 OK', [])\n    \
+         return []\n",
+    );
+    case.observer = Some(std::sync::Arc::new(Talkative(state.clone())));
+    let answer = case.serve();
+    let expected = (Level::Debug, Style::Message, 0, "in a request".to_owned());
+    assert_eq!(answer.log, [expected]);
+    attach(|py| state.log(py, &[Record::new(Level::Warning, 0, b"outside")]));
+    assert!(log.texts().contains(&"outside".into()));
+}
