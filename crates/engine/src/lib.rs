@@ -16,6 +16,7 @@ mod log;
 mod module;
 mod names;
 mod observe;
+mod process;
 mod request;
 mod script;
 mod settings;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use engine_api::{Client, Level, Record, ServerLog, Style};
 use log_codes::{Code, Message, WSGI0174, WSGI0175, WSGI0188, WSGI0189};
 use py::{Bound, Error, Token, ffi};
+use wsgi_core::lines::Lines;
 
 /// Where lines go: to the log of the server, or of a request.
 pub(crate) trait Log: Sync {
@@ -62,8 +63,8 @@ pub(crate) fn coded_errno<const N: usize>(log: &dyn Log, message: &Message<'_, N
 /// An exception, as lines.
 pub(crate) struct Report {
     code: u32,
-    head: Vec<u8>,
-    lines: Vec<String>,
+    head: Lines,
+    traceback: Lines,
 }
 
 impl Report {
@@ -94,25 +95,22 @@ impl Report {
         error: &Error<'_>,
     ) -> Report {
         let message = code.message(values);
-        Report {
-            code: message.entry().number().into(),
-            head: bytes_of(&message),
-            lines: traceback(error),
-        }
+        let mut head = Lines::default();
+        head.push(&bytes_of(&message));
+        Report { code: message.entry().number().into(), head, traceback: traceback(error) }
     }
 
     /// The traceback.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.iter().map(String::as_bytes)
+    pub(crate) fn traceback(&self) -> impl Iterator<Item = &[u8]> {
+        self.traceback.iter()
     }
 
     /// Logs head line and traceback.
     pub(crate) fn log(&self, log: &dyn Log) {
         let record = |style, code, text| Record { style, ..Record::new(Level::Error, code, text) };
-        let mut records = vec![record(Style::Exception, self.code, &self.head)];
-        let lines = self.lines.iter();
-        records.extend(lines.map(|line| record(Style::Traceback, 0, line.as_bytes())));
-        log.log(&records);
+        let head = self.head.iter().map(|line| record(Style::Exception, self.code, line));
+        let traceback = self.traceback.iter().map(|line| record(Style::Traceback, 0, line));
+        log.log(&head.chain(traceback).collect::<Vec<_>>());
     }
 }
 
@@ -123,26 +121,32 @@ pub(crate) fn is_system_exit(error: &Error<'_>) -> bool {
 }
 
 /// The stack of the calling Python code, innermost frame last, as lines.
-pub(crate) fn stack(py: Token<'_>) -> Vec<String> {
+pub(crate) fn stack(py: Token<'_>) -> Lines {
     let format = || py.import(c"traceback")?.call_method(c"format_stack", &[]);
-    format().and_then(|lines| joined(&lines)).unwrap_or_default()
+    format().and_then(|parts| joined(&parts)).unwrap_or_default()
 }
 
 /// What `traceback.print_exception` prints, without empty lines.
-fn traceback(error: &Error<'_>) -> Vec<String> {
+fn traceback(error: &Error<'_>) -> Lines {
     let py = error.value().py();
     let format = || py.import(c"traceback")?.call_method(c"format_exception", &[error.value()]);
-    // A traceback that cannot be formatted (recursion, no memory) must not hide the exception.
-    format().and_then(|lines| joined(&lines)).unwrap_or_else(|_| vec![error.to_string()])
+    format().and_then(|parts| joined(&parts)).unwrap_or_else(|_| {
+        // One that cannot be formatted (recursion, no memory) must not hide the exception.
+        let mut lines = Lines::default();
+        lines.push_text(error.to_string().as_bytes());
+        lines
+    })
 }
 
 /// Joins strings that hold any number of lines each.
-fn joined<'py>(lines: &Bound<'py>) -> py::Result<'py, Vec<String>> {
+fn joined<'py>(parts: &Bound<'py>) -> py::Result<'py, Lines> {
     let mut text = String::new();
-    for part in lines.items()? {
+    for part in parts.items()? {
         text.push_str(&part.to_text()?);
     }
-    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+    let mut lines = Lines::default();
+    text.split('\n').filter(|line| !line.is_empty()).for_each(|line| lines.push(line.as_bytes()));
+    Ok(lines)
 }
 
 fn bytes_of<const N: usize>(message: &Message<'_, N>) -> Vec<u8> {

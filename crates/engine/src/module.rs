@@ -45,7 +45,7 @@ pub(crate) fn create<'py>(
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             let line = "Imported existing 'mod_wsgi' Python extension module.";
-            log::plain(&group.process.log, Level::Info, line);
+            py.detach(|| log::plain(&group.process.log, Level::Info, line));
         });
         if let Some(path) = package.attr_opt(c"__path__")? {
             module.set_attr(c"__path__", &path)?;

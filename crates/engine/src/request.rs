@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
+use log_codes::WSGI0191;
 use py::{Bound, Token, ffi};
 use wsgi_core::{Flags, Outcome, Value};
 
 use crate::current::{self, Current, Entered};
-use crate::group::{Group, Process};
+use crate::group::Group;
 use crate::host::{self, Host};
-use crate::log::Report;
+use crate::log::{self, Report};
 use crate::observe;
+use crate::process::Process;
 use crate::script::{Ask, Unusable};
 
 /// Handles a request on the calling thread.
@@ -30,10 +32,13 @@ pub(crate) fn handle(
     let group = visit.group;
     group.objects()?;
     let client = Mutex::new(client);
-    let outcome = group
-        .interpreter
-        .attach(|py| serve(py, group, request, &client))
-        .map_err(|error| Fault::new(FaultKind::Unavailable, error.to_string()))?;
+    let served = group.interpreter.attach(|py| serve(py, group, request, &client));
+    let outcome = served.map_err(|error| {
+        let thread = current::thread_id(|| false);
+        let place = process.settings.place();
+        log::coded(&client, &WSGI0191.message([&thread, &group.title, &place]));
+        Fault::new(FaultKind::Unavailable, error.to_string())
+    })?;
     let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(finish(outcome, &mut client))
 }

@@ -9,67 +9,36 @@
 //! A time stamp says little about a file that was written just now: it may be written again within
 //! one tick of the clock. Such a file is compared once more, by content, when the tick is over.
 
+mod ask;
+mod load;
+mod source;
+
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use engine_api::Level;
-use log_codes::{
-    Code, WSGI0089, WSGI0105, WSGI0106, WSGI0107, WSGI0108, WSGI0109, WSGI0110, WSGI1103,
-};
+use log_codes::WSGI1103;
 use md5::{Digest, Md5};
 use py::{Bound, Error, Global, Token, ffi};
 
 use crate::graves::Graves;
-use crate::group::Group;
-use crate::hints;
-use crate::log::{self, Log, Report};
+use crate::log::{self, Report};
 use crate::names::Names;
+
+pub(crate) use ask::{Ask, Unusable};
+use source::{GONE, Source, is_fresh, microseconds};
 
 /// The scripts of one interpreter.
 #[derive(Default)]
 pub(crate) struct Scripts {
     /// By path; and by path where that is lower-cased to name the module.
     tables: [ArcSwap<HashMap<Vec<u8>, Arc<Script>>>; 2],
-}
-
-/// What is asked of a script.
-pub(crate) struct Ask<'a> {
-    /// Its file.
-    pub(crate) path: &'a [u8],
-    /// Its modification time in microseconds, if known.
-    pub(crate) mtime: Option<i64>,
-    /// Whether to look for changes.
-    pub(crate) reload: bool,
-    /// Whether the path is lower-cased to name the module.
-    pub(crate) lower_case: bool,
-    /// The argument of the script's `reload_required`; `None` not to call it.
-    pub(crate) resource: Option<&'a [u8]>,
-    /// The name of what is wanted of it, if anything is.
-    pub(crate) callable: Option<&'a [u8]>,
-    /// Where it runs.
-    pub(crate) group: &'a Group,
-    /// Where the lines go.
-    pub(crate) log: &'a dyn Log,
-    /// Whether this is for a request; it decides the numbers of messages.
-    pub(crate) request: bool,
-}
-
-/// Why a script cannot be used. The log says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// It cannot be loaded.
-    Broken,
-    /// It has nothing of the name wanted.
-    NoCallable,
 }
 
 impl Scripts {
@@ -266,153 +235,12 @@ impl Script {
         required.then_some(stamp)
     }
 
-    /// Loads the script and makes it current. Whoever calls has the turn.
-    fn load<'py>(&self, py: Token<'py>, ask: &Ask<'_>, how: &str) -> Result<Bound<'py>, Failed> {
-        self.graves.empty(py);
-        let path = String::from_utf8_lossy(&self.path);
-        let line = format!("{how} WSGI script '{path}' into {}.", ask.group.context);
-        let source = py.detach(|| {
-            log::plain(ask.log, Level::Info, &line);
-            Source::read(self.file())
-        });
-        let source = source.map_err(|error| {
-            let errno = error.raw_os_error().unwrap_or(0);
-            self.report_unreadable(&os_error(py, errno, &self.path), errno, ask)
-        })?;
-        let code =
-            self.compile(py, &source).map_err(|error| self.report_unreadable(&error, 0, ask))?;
-        let old = self.current.load_full();
-        let mtime = ask.mtime.unwrap_or(source.mtime);
-        let (module, globals) = self
-            .execute(py, &code, mtime, old.as_deref())
-            .map_err(|error| self.report_raised(&error, ask))?;
-        if old.is_some() && ask.lacks(&globals) {
-            // An empty or unfinished file is no better than a broken one.
-            py.detach(|| ask.report_missing());
-            self.put_back(py, old.as_deref());
-            return Err(Failed);
-        }
-        let version = Version {
-            objects: Some((module.into_global(), globals.clone().into_global())),
-            graves: self.graves.clone(),
-            digest: source.digest,
-            fresh: AtomicBool::new(is_fresh(source.mtime)),
-        };
-        self.current.store(Some(Arc::new(version)));
-        self.lock().failed = None;
-        drop(old);
-        self.graves.empty(py);
-        let advice = hints::imported(py, ask.group);
-        if !advice.is_empty() {
-            py.detach(|| advice.iter().for_each(|line| log::plain(ask.log, Level::Info, line)));
-        }
-        Ok(globals)
-    }
-
-    fn report_unreadable(&self, error: &Error<'_>, errno: i32, ask: &Ask<'_>) -> Failed {
-        let code = if ask.request { &WSGI0105 } else { &WSGI0106 };
-        let report = Report::of_script(error, &self.path, &ask.group.context);
-        error.value().py().detach(|| {
-            log::coded_errno(ask.log, &code.message([&self.path, &ask.group.context]), errno);
-            report.log(ask.log);
-        });
-        Failed
-    }
-
-    fn report_raised(&self, error: &Error<'_>, ask: &Ask<'_>) -> Failed {
-        let code: &Code<1> = match (log::is_system_exit(error), ask.request) {
-            (true, true) => &WSGI0107,
-            (true, false) => &WSGI0108,
-            (false, true) => &WSGI0109,
-            (false, false) => &WSGI0110,
-        };
-        let report = Report::of_script(error, &self.path, &ask.group.context);
-        error.value().py().detach(|| {
-            log::coded(ask.log, &code.message([&self.path]));
-            report.log(ask.log);
-            if let Some(hint) = hints::hint(ask.group, report.lines()) {
-                log::coded(ask.log, &hint.message([&self.path, &ask.group.title]));
-            }
-        });
-        Failed
-    }
-
-    fn compile<'py>(&self, py: Token<'py>, source: &Source) -> py::Result<'py, Bound<'py>> {
-        py.import(c"builtins")?.call_method(
-            c"compile",
-            &[
-                &py.bytes(&source.text)?,
-                &py.fs_str(&self.path)?,
-                &py.str("exec")?,
-                &py.int(0)?,
-                &py.bool(true),
-            ],
-        )
-    }
-
-    /// Runs the code in a new module; on failure `sys.modules` is as before.
-    fn execute<'py>(
-        &self,
-        py: Token<'py>,
-        code: &Bound<'py>,
-        mtime: i64,
-        old: Option<&Version>,
-    ) -> py::Result<'py, (Bound<'py>, Bound<'py>)> {
-        let module = self.module(py, mtime)?;
-        let globals = module.attr(c"__dict__")?;
-        let (modules, name) = (modules(py)?, self.bound_name(py)?);
-        modules.set_dict_item(&name, &module)?;
-        match py.import(c"builtins")?.call_method(c"exec", &[code, &globals]) {
-            Ok(_) => Ok((module, globals)),
-            Err(error) => {
-                self.put_back(py, old);
-                Err(error)
-            }
-        }
-    }
-
-    /// Undoes what `execute` did to `sys.modules`.
-    fn put_back(&self, py: Token<'_>, old: Option<&Version>) {
-        let put = || {
-            let (modules, name) = (modules(py)?, self.bound_name(py)?);
-            match old.and_then(|old| old.module(py)) {
-                Some(old) => modules.set_dict_item(&name, &old),
-                None => modules.call_method(c"pop", &[&name, &py.none()]).map(|_| ()),
-            }
-        };
-        // It fails without memory, and then the next request loads the script again.
-        let _: py::Result<'_, ()> = put();
-    }
-
-    fn module<'py>(&self, py: Token<'py>, mtime: i64) -> py::Result<'py, Bound<'py>> {
-        let (name, path) = (self.bound_name(py)?, py.fs_str(&self.path)?);
-        let machinery = py.import(c"importlib.machinery")?;
-        let loader = machinery.call_method(c"SourceFileLoader", &[&name, &path])?;
-        let spec = machinery.call_method(c"ModuleSpec", &[&name, &loader])?;
-        spec.set_attr(c"origin", &path)?;
-        // SAFETY: attached; the name is a `str`.
-        let module = unsafe { Bound::from_owned(py, ffi::PyModule_NewObject(name.as_ptr()))? };
-        let none = py.none();
-        for (name, value) in [
-            (c"__file__", &path),
-            (c"__mtime__", &py.int(mtime)?),
-            (c"__spec__", &spec),
-            (c"__loader__", &loader),
-            (c"__package__", &none),
-            (c"__cached__", &none),
-            (c"__builtins__", &py.import(c"builtins")?.attr(c"__dict__")?),
-        ] {
-            module.set_attr(name, value)?;
-        }
-        Ok(module)
-    }
-
     fn bound_name<'py>(&self, py: Token<'py>) -> py::Result<'py, Bound<'py>> {
         self.name.bind(py).map_err(|error| system_error(py, &error.to_string()))
     }
 
     fn file(&self) -> &Path {
-        Path::new(std::ffi::OsStr::from_bytes(&self.path))
+        Path::new(OsStr::from_bytes(&self.path))
     }
 
     /// Takes the turn to load, after whoever has it. Detached. Fails if that is this thread.
@@ -462,74 +290,6 @@ impl Drop for Turn<'_> {
 /// A version could not be loaded; the log says why.
 struct Failed;
 
-impl Ask<'_> {
-    fn names(&self) -> Option<&Names> {
-        self.group.objects.get().map(|objects| &objects.names)
-    }
-
-    fn lookup<'py>(&self, globals: &Bound<'py>) -> Option<Bound<'py>> {
-        let py = globals.py();
-        let name = self.callable?;
-        let name = match self.names() {
-            Some(names) => names.callable(py, name),
-            None => py.latin1(name),
-        };
-        globals.dict_item(&name.ok()?).ok().flatten()
-    }
-
-    fn lacks(&self, globals: &Bound<'_>) -> bool {
-        self.callable.is_some() && self.lookup(globals).is_none()
-    }
-
-    fn report_missing(&self) {
-        let name = self.callable.unwrap_or_default();
-        log::coded(self.log, &WSGI0089.message([&self.path, &name]));
-    }
-
-    fn report_broken(&self, error: &Error<'_>) -> Unusable {
-        let report = Report::of_script(error, self.path, &self.group.context);
-        error.value().py().detach(|| report.log(self.log));
-        Unusable::Broken
-    }
-}
-
-/// A source file as it was read.
-struct Source {
-    text: Vec<u8>,
-    digest: [u8; 16],
-    /// Of the file that was read, in microseconds.
-    mtime: i64,
-}
-
-impl Source {
-    fn read(path: &Path) -> io::Result<Source> {
-        let mut file = File::open(path)?;
-        let mtime = microseconds(&file.metadata()?);
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let digest = Md5::digest(&text).into();
-        Ok(Source { text, digest, mtime })
-    }
-}
-
-/// The time stamp of a file that is not there.
-const GONE: i64 = -1;
-
-/// How long after its time stamp a file may change without a change of the time stamp: some ticks
-/// of the kernel's clock.
-const TICKS: Duration = Duration::from_millis(50);
-
-fn is_fresh(mtime: i64) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_sub(mtime);
-    (0..=TICKS.as_micros() as i64).contains(&age)
-}
-
-/// As `apr_time_t`.
-fn microseconds(data: &fs::Metadata) -> i64 {
-    data.mtime().saturating_mul(1_000_000).saturating_add(data.mtime_nsec() / 1000)
-}
-
 fn reload_required<'py>(
     py: Token<'py>,
     names: &Names,
@@ -555,24 +315,4 @@ fn modules<'py>(py: Token<'py>) -> py::Result<'py, Bound<'py>> {
 fn system_error<'py>(py: Token<'py>, text: &str) -> Error<'py> {
     // SAFETY: the class is a static of libpython.
     unsafe { Error::new(py, ffi::PyExc_SystemError, text) }
-}
-
-/// The exception that `open(path)` raises with this error number.
-fn os_error<'py>(py: Token<'py>, errno: i32, path: &[u8]) -> Error<'py> {
-    let make = || {
-        let text = io::Error::from_raw_os_error(errno).to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
-        // SAFETY: the class is a static of libpython.
-        let class = unsafe { Bound::from_borrowed(py, ffi::PyExc_OSError) };
-        let class = class.ok_or_else(|| system_error(py, "no OSError"))?;
-        class.call(&[&py.int(errno.into())?, &py.str(text)?, &py.fs_str(path)?])
-    };
-    match make() {
-        // SAFETY: attached; the class of an exception instance is an exception class.
-        Ok(value) => unsafe {
-            ffi::PyErr_SetObject(ffi::Py_TYPE(value.as_ptr()).cast(), value.as_ptr());
-            Error::fetch(py)
-        },
-        Err(error) => error,
-    }
 }

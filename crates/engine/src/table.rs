@@ -15,9 +15,10 @@ use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0036, WSGI0040, WSGI0099, WSGI0104};
 use py::ffi;
 
-use crate::group::{Group, Process, interpreter_name};
+use crate::group::{Group, interpreter_name};
 use crate::log;
 use crate::module::{Event, publish};
+use crate::process::Process;
 use crate::request;
 use crate::script::Ask;
 use crate::settings::Settings;

@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_void};
 use engine_api::{Level, Record};
 use py::class::Table;
 use py::{Bound, Token, ffi, guard};
+use wsgi_core::lines::Lines;
 
 use crate::current;
 use crate::group::Group;
@@ -89,9 +90,10 @@ unsafe extern "C" fn subscribe_signals(
             let text = "mod_wsgi.subscribe_signals() called outside daemon mode; the callback \
                         will not be invoked. Signal callbacks are only delivered in daemon mode \
                         processes.";
-            let lines = log::stack(py);
-            let lines = [text].into_iter().chain(lines.iter().map(String::as_str));
-            log_lines(py, group, Level::Info, lines);
+            let mut lines = Lines::default();
+            lines.push(text.as_bytes());
+            log::stack(py).iter().for_each(|line| lines.push(line));
+            log_lines(py, group, Level::Info, &lines);
             Ok(callback)
         })
     }
@@ -128,20 +130,17 @@ unsafe extern "C" fn write(
             let text = text.to_text()?;
             let file = if file.is_none() { None } else { Some(file.to_text()?) };
             let line = u32::try_from(line.to_int()?).unwrap_or(0);
-            py.detach(|| {
-                current::with_log(group, |log| {
-                    let records: Vec<Record<'_>> = segments(&text)
-                        .map(|segment| Record {
-                            file: file.as_deref().map(str::as_bytes).into(),
-                            line,
-                            ..Record::new(level, 0, segment.as_bytes())
-                        })
-                        .collect();
-                    if !records.is_empty() {
-                        log.log(&records);
-                    }
-                });
-            });
+            let mut lines = Lines::default();
+            lines.push_text(text.as_bytes());
+            let record = |text| Record {
+                file: file.as_deref().map(str::as_bytes).into(),
+                line,
+                ..Record::new(level, 0, text)
+            };
+            let records: Vec<Record<'_>> = lines.iter().map(record).collect();
+            if !records.is_empty() {
+                py.detach(|| current::with_log(group, |log| log.log(&records)));
+            }
             Ok(py.none())
         })
     }
@@ -188,23 +187,15 @@ unsafe fn subscribe<'py>(
 }
 
 /// Logs lines with the request of this thread, if there is one.
-fn log_lines<'a>(py: Token<'_>, group: &Group, level: Level, lines: impl Iterator<Item = &'a str>) {
-    let lines: Vec<&str> = lines.collect();
+fn log_lines(py: Token<'_>, group: &Group, level: Level, lines: &Lines) {
+    let records: Vec<Record<'_>> = lines.iter().map(|line| Record::new(level, 0, line)).collect();
     py.detach(|| {
         current::with_log(group, |log| {
             if level <= log.level() {
-                let records: Vec<Record<'_>> =
-                    lines.iter().map(|line| Record::new(level, 0, line.as_bytes())).collect();
                 log.log(&records);
             }
         });
     });
-}
-
-/// The lines of a text; an end of line at its end is no further line.
-fn segments(text: &str) -> impl Iterator<Item = &str> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.split('\n').filter(move |_| !text.is_empty())
 }
 
 /// # Safety
@@ -271,19 +262,5 @@ const fn function(name: &'static CStr, body: Function, flags: i32) -> ffi::PyMet
         ml_meth: ffi::PyMethodDefPointer { PyCFunction: body },
         ml_flags: flags,
         ml_doc: std::ptr::null(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::segments;
-
-    #[test]
-    fn an_empty_message_is_no_record() {
-        let of = |text| segments(text).collect::<Vec<_>>();
-        assert_eq!(of("a"), ["a"]);
-        assert_eq!(of("a\n\nb\n"), ["a", "", "b"]);
-        assert!(of("").is_empty());
-        assert!(of("\n").is_empty());
     }
 }

@@ -1,0 +1,188 @@
+//! The one Python of a process, and which of its interpreters an application group is in.
+//!
+//! Two rules make a name and an interpreter differ. The only application group that a process can
+//! have runs in the main interpreter, under its own name, since many extension modules work nowhere
+//! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use engine_api::{Fault, FaultKind, ServerLog};
+use interp::{Options, Runtime};
+use log_codes::{WSGI0038, WSGI0103, WSGI1104};
+
+use crate::group::{Group, interpreter_name};
+use crate::log;
+use crate::settings::Settings;
+
+/// What the whole process has.
+pub(crate) struct Process {
+    pub(crate) settings: Settings,
+    pub(crate) log: ServerLog,
+    pub(crate) runtime: Runtime,
+    /// Set when Python is to be used no more.
+    pub(crate) stopping: AtomicBool,
+    pools: ArcSwap<HashMap<Vec<u8>, Arc<Pool>>>,
+}
+
+/// The replicas of one application group; usually one.
+pub(crate) struct Pool {
+    /// As the groups report it.
+    pub(crate) name: Vec<u8>,
+    /// How many there may be.
+    pub(crate) size: usize,
+    /// Those that were made.
+    members: ArcSwap<Vec<&'static Group>>,
+}
+
+impl Process {
+    pub(crate) fn new(settings: Settings, log: ServerLog, runtime: Runtime) -> Process {
+        Process {
+            settings,
+            log,
+            runtime,
+            stopping: AtomicBool::new(false),
+            pools: ArcSwap::default(),
+        }
+    }
+
+    /// The group of this name for a request: of several replicas the one with the fewest requests,
+    /// made if all are busy and there may be another.
+    ///
+    /// What goes wrong is logged.
+    pub(crate) fn enter(&'static self, name: &[u8]) -> Result<Visit, Fault> {
+        let pool = self.pool(name);
+        loop {
+            let members = pool.members.load();
+            let counted =
+                members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
+            match counted.min_by_key(|(active, _)| *active) {
+                Some((active, group)) if active == 0 || members.len() == pool.size => {
+                    // If another request came in between, there may be a better choice now.
+                    if let Some(visit) = Visit::new(group, active) {
+                        return Ok(visit);
+                    }
+                }
+                _ => {
+                    self.member(&pool, members.len())?;
+                }
+            }
+        }
+    }
+
+    /// All replicas of the group of this name, made if they must be.
+    ///
+    /// What goes wrong is logged.
+    pub(crate) fn all(&'static self, name: &[u8]) -> Result<Vec<&'static Group>, Fault> {
+        let pool = self.pool(name);
+        (0..pool.size).map(|index| self.member(&pool, index)).collect()
+    }
+
+    /// All groups that were made, in the order of their interpreters.
+    pub(crate) fn groups(&self) -> Vec<&'static Group> {
+        let pools = self.pools.load();
+        let mut groups: Vec<_> =
+            pools.values().flat_map(|pool| pool.members.load().to_vec()).collect();
+        groups.sort_by_key(|group| group.interpreter.id());
+        groups
+    }
+
+    /// The pool of this name. Names come from configurations, so their number is bounded.
+    fn pool(&self, name: &[u8]) -> Arc<Pool> {
+        let name = if self.settings.main_group.as_deref() == Some(name) { b"" } else { name };
+        if let Some(pool) = self.pools.load().get(name) {
+            return Arc::clone(pool);
+        }
+        let reported = match &self.settings.main_group {
+            Some(group) if name.is_empty() => group,
+            _ => name,
+        };
+        let pool = Arc::new(Pool {
+            name: reported.to_vec(),
+            size: self.replicas(name),
+            members: ArcSwap::default(),
+        });
+        self.pools.rcu(|pools| {
+            let mut pools = HashMap::clone(pools);
+            pools.entry(name.to_vec()).or_insert_with(|| Arc::clone(&pool));
+            pools
+        });
+        // Another thread may have been first.
+        self.pools.load().get(name).map_or(pool, Arc::clone)
+    }
+
+    /// How many interpreters the group of this name may have.
+    fn replicas(&self, name: &[u8]) -> usize {
+        let settings = self.settings.of(name);
+        if settings.replicas < 2 {
+            return 1;
+        }
+        if name.is_empty() || !settings.own_gil || !Options::OWN_GIL {
+            let title = interpreter_name(name);
+            let place = self.settings.place();
+            log::coded(&self.log, &WSGI1104.message([&title, &place]));
+            return 1;
+        }
+        settings.replicas as usize
+    }
+
+    /// A member of a pool, made if it must be. The calling thread is detached.
+    fn member(&'static self, pool: &Arc<Pool>, index: usize) -> Result<&'static Group, Fault> {
+        if let Some(group) = pool.members.load().get(index) {
+            return Ok(group);
+        }
+        let into = Arc::clone(pool);
+        let made = self.runtime.on_main_thread(move || {
+            // The main thread makes all of them, one after the other.
+            let members = into.members.load_full();
+            if let Some(group) = members.get(index) {
+                return Ok(*group);
+            }
+            let group = Group::make(self, &into, members.len())?;
+            into.members.store(Arc::new(members.iter().copied().chain([group]).collect()));
+            Ok(group)
+        });
+        made.unwrap_or_else(|error| Err(error.to_string())).map_err(|text| {
+            let place = self.settings.place();
+            if self.is_main(&pool.name) {
+                log::coded(&self.log, &WSGI0038.message([&place]));
+            } else {
+                let title = interpreter_name(&pool.name);
+                log::coded(&self.log, &WSGI0103.message([&title, &place]));
+            }
+            Fault::new(FaultKind::Unavailable, text)
+        })
+    }
+
+    /// Whether the group of this name is in the main interpreter.
+    pub(crate) fn is_main(&self, name: &[u8]) -> bool {
+        name.is_empty() || self.settings.main_group.as_deref() == Some(name)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// A request's stay in a group.
+pub(crate) struct Visit {
+    pub(crate) group: &'static Group,
+}
+
+impl Visit {
+    /// Enters if there are `active` requests in the group.
+    fn new(group: &'static Group, active: u32) -> Option<Visit> {
+        let (from, to) = (active, active + 1);
+        let entered = group.active.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        // Lazily: a `Visit` that is dropped counts.
+        entered.is_ok().then(|| Visit { group })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.group.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
