@@ -12,6 +12,7 @@ use crate::words::{self, Words};
 /// What mod_wsgi-express can be told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
+    Doctor,
     InstallModule,
     ModuleConfig,
     ModuleLocation,
@@ -59,7 +60,8 @@ static REPORT: Group = Group {
 
 impl Command {
     /// Those that users are told of, in the order of the help text.
-    pub(crate) const ALL: [Command; 5] = [
+    pub(crate) const ALL: [Command; 6] = [
+        Command::Doctor,
         Command::InstallModule,
         Command::ModuleConfig,
         Command::ModuleLocation,
@@ -74,6 +76,7 @@ impl Command {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Command::Doctor => "doctor",
             Command::InstallModule => "install-module",
             Command::ModuleConfig => "module-config",
             Command::ModuleLocation => "module-location",
@@ -86,6 +89,7 @@ impl Command {
     /// What it does, in a line.
     pub(crate) fn about(self) -> &'static str {
         match self {
+            Command::Doctor => "Check Apache, Python, files and ports, and say how to mend them",
             Command::InstallModule => "Copy the module into Apache, and print its configuration",
             Command::ModuleConfig => "Print the lines that load the module into an Apache",
             Command::ModuleLocation => "Print the path of the Apache module",
@@ -99,6 +103,7 @@ impl Command {
     pub(crate) fn usage(self) -> String {
         let rest = match self {
             Command::StartServer | Command::SetupServer => " script [options]",
+            Command::Doctor => " [script] [options]",
             Command::InstallModule | Command::Options => " [options]",
             Command::ModuleConfig | Command::ModuleLocation => "",
         };
@@ -109,6 +114,7 @@ impl Command {
     pub(crate) fn groups(self) -> Vec<&'static Group> {
         match self {
             Command::StartServer | Command::SetupServer => options::GROUPS.to_vec(),
+            Command::Doctor => [&REPORT].into_iter().chain(options::GROUPS).collect(),
             Command::InstallModule => vec![&INSTALL],
             Command::Options => vec![&REPORT],
             Command::ModuleConfig => vec![&PYTHON_ONLY],
@@ -117,7 +123,7 @@ impl Command {
     }
 
     fn takes_entry_point(self) -> bool {
-        matches!(self, Command::StartServer | Command::SetupServer)
+        matches!(self, Command::StartServer | Command::SetupServer | Command::Doctor)
     }
 
     /// Reads the words behind the command's name.

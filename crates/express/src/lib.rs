@@ -14,9 +14,11 @@
 //!
 //! Not here: the module itself. Whatever it does, this program only writes its configuration.
 
+mod access;
 mod banner;
 mod command;
 mod docs;
+mod doctor;
 mod error;
 mod files;
 mod follow;
@@ -79,6 +81,11 @@ fn run(command: Command, words: &[String]) -> Result<ExitCode> {
         Command::ModuleLocation => module::location().map(|text| say(&text)),
         Command::ModuleConfig => module::config(&values).map(|text| say(&text)),
         Command::InstallModule => module::install(&values).map(|text| say(&text)),
+        Command::Doctor => {
+            let report = doctor::examine(&values);
+            say(&if values.flag("json") { report.json() } else { report.text() });
+            Ok(ExitCode::from(u8::from(!report.is_healthy())))
+        }
         Command::Options if values.flag("json") => Ok(say(&docs::json()?)),
         Command::Options => Ok(say(&docs::markdown())),
         Command::SetupServer | Command::StartServer => serve(command, &values, words),

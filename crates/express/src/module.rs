@@ -27,7 +27,7 @@ pub(crate) fn config(values: &Values) -> Result<String> {
 pub(crate) fn install(values: &Values) -> Result<String> {
     let dist = Dist::find()?;
     let python = Python::find(values.text("python"), &dist, &[])?;
-    let modules = Apache::find(values, &python)?.modules;
+    let modules = Apache::find(values, Some(&python))?.modules;
     if !modules.is_dir() {
         return Err(Error::other(format!(
             "there is no directory {}; make it, or name another with --modules-directory",

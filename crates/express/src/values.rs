@@ -98,6 +98,11 @@ impl Values {
         }
     }
 
+    /// Puts another text in the place of an option's.
+    pub(crate) fn replace(&mut self, name: &'static str, text: &str) {
+        self.values.insert(name, Value::Text(text.to_owned()));
+    }
+
     /// Name and value of each option that has one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.values.iter().map(|(name, value)| (*name, value))

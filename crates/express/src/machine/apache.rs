@@ -40,7 +40,7 @@ const MODULES: [&str; 8] = [
 ];
 
 impl Apache {
-    pub(crate) fn find(values: &Values, python: &Python) -> Result<Apache> {
+    pub(crate) fn find(values: &Values, python: Option<&Python>) -> Result<Apache> {
         let apxs = Apxs::find(python);
         let httpd = httpd(values, apxs.as_ref());
         let modules = modules(values, apxs.as_ref(), &httpd)?;
@@ -82,12 +82,17 @@ pub(crate) struct Apxs {
 
 impl Apxs {
     /// The one APXS names, or one installed by pip, or one on PATH.
-    pub(crate) fn find(python: &Python) -> Option<Apxs> {
-        let bundled = python.executable.with_file_name("mod_wsgi-apxs");
-        let path = match std::env::var("APXS").ok().filter(|name| !name.is_empty()) {
-            Some(name) => program(&name)?,
-            None if bundled.is_file() => bundled,
-            None => ["mod_wsgi-apxs", "apxs2", "apxs"].iter().find_map(|name| program(name))?,
+    pub(crate) fn find(python: Option<&Python>) -> Option<Apxs> {
+        let bundled = python
+            .map(|python| python.executable.with_file_name("mod_wsgi-apxs"))
+            .filter(|path| path.is_file());
+        let asked = std::env::var("APXS").ok().filter(|name| !name.is_empty());
+        let path = match (asked, bundled) {
+            (Some(name), _) => program(&name)?,
+            (None, Some(bundled)) => bundled,
+            (None, None) => {
+                ["mod_wsgi-apxs", "apxs2", "apxs"].iter().find_map(|name| program(name))?
+            }
         };
         let names = ["LIBEXECDIR", "SBINDIR", "BINDIR", "PROGNAME", "LIBDIR"];
         let output =

@@ -60,8 +60,8 @@ impl Dist {
         Some(text.trim_end_matches('\n').into())
     }
 
-    /// Fails unless there is a module, and an engine for that Python.
-    pub(crate) fn check(&self, suffix: &str, version: &str) -> Result<()> {
+    /// Fails unless there is a module, and an engine for the Python with that prefix.
+    pub(crate) fn check(&self, prefix: &Path) -> Result<()> {
         if !self.module().is_file() {
             return Err(Error::other(format!(
                 "the Apache module is missing: there is no {}; in a checkout, run \
@@ -69,36 +69,10 @@ impl Dist {
                 self.module().display()
             )));
         }
-        if self.engines().join(format!("_mod_wsgi{suffix}")).is_file() {
-            return Ok(());
-        }
-        let engines = match self.pythons().as_slice() {
-            [] => "none at all".to_owned(),
-            some => format!("engines for Python {}", some.join(", ")),
-        };
-        Err(Error::other(format!(
-            "there is no engine for Python {version} in {}, but {engines}; choose another Python \
-             with --python, or install mod_wsgi with this one",
-            self.engines().display()
-        )))
-    }
-
-    /// The versions of Python that have an engine, sorted.
-    pub(crate) fn pythons(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.engines()) else { return Vec::new() };
-        let mut versions: Vec<(u32, String)> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                let tag = name.strip_prefix("_mod_wsgi.cpython-")?.split(['-', '.']).next()?;
-                let (digits, kind) =
-                    tag.split_at(tag.find(|c: char| !c.is_ascii_digit()).unwrap_or(tag.len()));
-                let minor: u32 = digits.strip_prefix('3')?.parse().ok()?;
-                Some((minor, format!("3.{minor}{kind}")))
-            })
-            .collect();
-        versions.sort();
-        versions.into_iter().map(|(_, text)| text).collect()
+        // The module will look for it in the same way, and say the same.
+        engine_api::find(Some(prefix), &self.directory)
+            .map(drop)
+            .map_err(|e| Error::other(e.to_string()))
     }
 }
 
@@ -159,20 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_engine_is_named_with_those_there_are() {
+    fn a_missing_module_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let dist = Dist { directory: dir.path().to_path_buf(), packages: dir.path().to_path_buf() };
-        assert!(
-            dist.check(".x.so", "3.9.1").unwrap_err().to_string().contains("module is missing")
-        );
-        touch(&dist.module());
-        for tag in ["cpython-313-x86_64-linux-gnu", "cpython-314t-x86_64-linux-gnu", "cpython-39-x"]
-        {
-            touch(&dist.engines().join(format!("_mod_wsgi.{tag}.so")));
-        }
-        let text = dist.check(".cpython-310-x.so", "3.10.13").unwrap_err().to_string();
-        assert!(text.contains("no engine for Python 3.10.13"), "{text}");
-        assert!(text.contains("engines for Python 3.9, 3.13, 3.14t"), "{text}");
-        dist.check(".cpython-313-x86_64-linux-gnu.so", "3.13.0").unwrap();
+        let error = dist.check(Path::new("/usr")).unwrap_err().to_string();
+        assert!(error.contains("module is missing"), "{error}");
     }
 }

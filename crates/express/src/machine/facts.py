@@ -30,7 +30,7 @@ def known(name):
     try:
         if kind == "user":
             entry = pwd.getpwuid(int(number)) if number else pwd.getpwnam(name)
-            return [entry.pw_uid, entry.pw_gid]
+            return [entry.pw_uid] + os.getgrouplist(entry.pw_name, entry.pw_gid)
         entry = grp.getgrgid(int(number)) if number else grp.getgrnam(name)
         return [entry.gr_gid]
     except (KeyError, OverflowError, ValueError):
@@ -64,16 +64,11 @@ def telemetry():
         return False
 
 
-variable = sysconfig.get_config_var
 print(json.dumps({
     "executable": sys.executable,
     "prefix": os.path.normpath(sys.prefix),
-    "base_prefix": os.path.normpath(sys.base_prefix),
     "version": list(sys.version_info[:3]),
-    "free_threaded": bool(variable("Py_GIL_DISABLED")),
-    "suffix": variable("EXT_SUFFIX") or "",
-    "shared": bool(variable("Py_ENABLE_SHARED") or variable("PYTHONFRAMEWORK")),
-    "library": os.path.join(variable("LIBDIR") or "", variable("LDLIBRARY") or ""),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
     "mime_types": next((path for path in mimetypes.knownfiles if os.path.exists(path)), None),
     "user": named(pwd.getpwuid, os.getuid(), "pw_name"),
     "group": named(grp.getgrgid, os.getgid(), "gr_name"),

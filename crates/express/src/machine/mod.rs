@@ -34,15 +34,26 @@ pub(crate) struct Machine {
 impl Machine {
     /// Looks around, as far as the options do not say where things are.
     pub(crate) fn look(values: &Values) -> Result<Machine> {
-        let here = std::env::current_dir()
-            .map_err(|e| Error::other(format!("the current directory is unusable: {e}")))?;
         let dist = Dist::find()?;
         let python = Python::find(values.text("python"), &dist, &users(values))?;
+        let apache = Apache::find(values, Some(&python))?;
+        Machine::with(values, dist, python, apache)
+    }
+
+    /// With what was found already.
+    pub(crate) fn with(
+        values: &Values,
+        dist: Dist,
+        python: Python,
+        apache: Apache,
+    ) -> Result<Machine> {
+        let here = std::env::current_dir()
+            .map_err(|e| Error::other(format!("the current directory is unusable: {e}")))?;
         Ok(Machine {
-            apache: Apache::find(values, &python)?,
             shell: shell(values.text("shell-executable"))?,
             uid: rustix::process::getuid().as_raw(),
             temporary: temporary(),
+            apache,
             python,
             dist,
             here,
@@ -51,7 +62,7 @@ impl Machine {
 }
 
 /// The users and groups the options name, as `user:NAME` and `group:NAME`.
-fn users(values: &Values) -> Vec<String> {
+pub(crate) fn users(values: &Values) -> Vec<String> {
     let service = |name| values.pairs(name).iter().map(|(_, value)| value.as_str());
     let users = values.text("user").into_iter().chain(service("service-user"));
     let groups = values.text("group").into_iter().chain(service("service-group"));

@@ -20,8 +20,6 @@ pub(crate) struct Python {
     pub(crate) prefix: PathBuf,
     version: (u32, u32, u32),
     pub(crate) free_threaded: bool,
-    /// The ending of extension modules, which names the ABI.
-    pub(crate) suffix: String,
     pub(crate) mime_types: Option<PathBuf>,
     /// Names of the current user and group, where they have one.
     pub(crate) user: Option<String>,
@@ -40,7 +38,7 @@ impl Python {
     /// The Python that was asked for, or the one this command belongs to, or the first on PATH.
     pub(crate) fn find(given: Option<&str>, dist: &Dist, users: &[String]) -> Result<Python> {
         let python = ask(&executable(given, dist)?, users)?;
-        dist.check(&python.suffix, &python.version())?;
+        dist.check(&python.prefix)?;
         Ok(python)
     }
 
@@ -53,6 +51,12 @@ impl Python {
     /// The number of a user one of the options names.
     pub(crate) fn uid(&self, name: &str) -> Option<u32> {
         self.known.get(&format!("user:{name}"))?.as_ref()?.first().copied()
+    }
+
+    /// The numbers of the groups that user belongs to.
+    pub(crate) fn groups(&self, name: &str) -> &[u32] {
+        let known = self.known.get(&format!("user:{name}")).and_then(Option::as_deref);
+        known.and_then(|numbers| numbers.get(1..)).unwrap_or_default()
     }
 
     /// The number of a group one of the options names.

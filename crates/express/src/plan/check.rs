@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::Plan;
+use crate::error::Error;
 use crate::machine::Machine;
 use crate::options::{self, Takes};
 use crate::values::{Value, Values};
@@ -245,6 +246,28 @@ pub(super) fn missing_files(values: &Values, plan: &Plan) -> Vec<String> {
         }
     }
     missing
+}
+
+/// Fails if the user that the application runs as is kept from what it needs.
+pub(super) fn reachable(plan: &Plan, machine: &Machine) -> crate::error::Result<()> {
+    if !plan.root {
+        return Ok(());
+    }
+    let who = plan.who(machine);
+    let closed = plan
+        .needed(machine)
+        .into_iter()
+        .find_map(|(what, path)| Some((what, who.obstacle(&path)?, path)));
+    match closed {
+        Some((what, obstacle, path)) => Err(Error::other(format!(
+            "{} cannot get at {what}, {}: {}; {}",
+            who.name,
+            path.display(),
+            obstacle.describe(&who),
+            obstacle.mend()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Apache does not serve as root, whatever the file permissions.

@@ -16,13 +16,14 @@ pub(crate) mod sizing;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use names::{Names, url};
+pub(crate) use names::{Names, bare, url};
 pub(crate) use paths::Paths;
 
+use crate::access::Who;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
@@ -182,10 +183,55 @@ impl Plan {
                 return Err(usage(first));
             }
             check::not_root(&plan).map_err(usage)?;
+            check::reachable(&plan, machine)?;
         } else {
             plan.warnings.extend(missing);
         }
         Ok(plan)
+    }
+
+    /// The user that the application runs as.
+    pub(crate) fn who(&self, machine: &Machine) -> Who {
+        let own = Who {
+            name: self.user.clone(),
+            uid: machine.uid,
+            groups: rustix::process::getgroups()
+                .unwrap_or_default()
+                .into_iter()
+                .chain([rustix::process::getgid()])
+                .map(rustix::process::Gid::as_raw)
+                .collect(),
+        };
+        match machine.python.uid(&self.user).filter(|_| self.root) {
+            Some(uid) => {
+                let mut groups = machine.python.groups(&self.user).to_vec();
+                groups.extend(machine.python.gid(&self.group));
+                Who { name: self.user.clone(), uid, groups }
+            }
+            None => own,
+        }
+    }
+
+    /// What that user has to be able to read, with what it is.
+    pub(crate) fn needed(&self, machine: &Machine) -> Vec<(&'static str, PathBuf)> {
+        let mut needed = vec![
+            ("Python", machine.python.prefix.clone()),
+            ("Python's executable", machine.python.executable.clone()),
+            ("the engines", machine.dist.engines()),
+            ("the Python package", machine.dist.packages.join("mod_wsgi/express/runtime.py")),
+            ("the working directory", self.paths.working_directory.clone().into()),
+        ];
+        if let (Some(path), "script" | "paste" | "static") =
+            (&self.paths.entry_point, self.application.kind.as_str())
+        {
+            needed.push(("the entry point", path.into()));
+        }
+        needed
+    }
+
+    /// Apache does not serve as root. `Err` says what to do about it.
+    pub(crate) fn not_root(&self) -> std::result::Result<(), String> {
+        check::not_root(self)
     }
 
     /// The script of our own collector of metrics.
