@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 pub mod flatten;
 
 /// Apache's modules that some option needs.
-const MODULES: [&str; 28] = [
+const MODULES: [&str; 29] = [
     "access_compat",
     "alias",
     "auth_basic",
@@ -42,6 +42,7 @@ const MODULES: [&str; 28] = [
     "rewrite",
     "ssl",
     "status",
+    "unixd",
 ];
 
 /// Tells how it was called, then does as it is told by the environment.
@@ -50,14 +51,18 @@ if [ "$1" = -l ]; then
     printf 'Compiled in modules:\n  core.c\n  mod_so.c\n  http_core.c\n  mod_unixd.c\n'
     exit 0
 fi
+if [ "$1" = -V ]; then
+    printf 'Server version: Apache/2.4.99 (Fake)\nArchitecture:   64-bit\n'
+    exit 0
+fi
 if [ -n "$CAPTURE" ]; then
     for word in "$@"; do printf '%s\n' "$word"; done >"$CAPTURE.args"
     env >"$CAPTURE.env"
     tr '\000' '\n' </proc/$$/cmdline >"$CAPTURE.name"
 fi
 if [ -n "$FAKE_SLEEP" ]; then
-    printf '%s\n' $$ >"$MOD_WSGI_SERVER_ROOT/httpd.pid"
     trap 'exit "${FAKE_STATUS:-0}"' TERM INT
+    printf '%s\n' $$ >"$MOD_WSGI_SERVER_ROOT/httpd.pid"
     echo started
     while :; do sleep 0.05; done
 fi
