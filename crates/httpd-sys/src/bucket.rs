@@ -1,8 +1,7 @@
 //! Brigades: the lists of buckets that filters pass on.
 //!
 //! A brigade never holds data for longer than the call that put it there: [`Brigade::pass`] hands
-//! it down and clears what filters left. Filters that need data for longer set it aside, which
-//! copies it. <https://httpd.apache.org/docs/2.4/developer/output-filters.html>
+//! it down and clears what filters left. Filters that need data for longer set it aside (A10). <https://httpd.apache.org/docs/2.4/developer/output-filters.html>
 
 use std::ffi::c_int;
 use std::marker::PhantomData;
@@ -147,7 +146,8 @@ impl<'r> Brigade<'r> {
     /// # Errors
     /// What the filters say, or that the client is gone.
     pub(crate) fn pass(&mut self, request: &mut Request<'r>) -> Result<()> {
-        // SAFETY: the filters are the request's; the brigade is alive.
+        // SAFETY: the filters are the request's; the brigade is alive, and what it borrows outlives
+        // this call, which is all that filters may count on (A10).
         let status = unsafe {
             let filters = (*request.as_ptr()).output_filters;
             raw::ap_pass_brigade(filters, self.as_ptr())

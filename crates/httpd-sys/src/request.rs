@@ -1,7 +1,7 @@
 //! Requests.
 //!
 //! A request is a handle for the length of a hook. Its strings live in its pool and are replaced,
-//! not rewritten, while hooks of later phases run, so they are handed out for the request's life.
+//! not rewritten (A9), so they are handed out for the request's life.
 //! <https://httpd.apache.org/docs/2.4/developer/request.html>
 
 use std::ffi::{CStr, c_int};

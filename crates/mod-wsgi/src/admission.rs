@@ -4,18 +4,19 @@
 use httpd_sys::{FileType, PathInfo, Request, Status};
 use log_codes::{WSGI0134, WSGI0135, WSGI0136, WSGI0137, WSGI0138, WSGI0139, WSGI0141, WSGI0143};
 
+use crate::log;
 use crate::settings::Effective;
-use crate::{log, translate};
 
-/// Checks `request`. Returns the length of its body, `None` if it is not known.
+/// Checks `request`, which an alias mapped or not. Returns the length of its body, `None` if it is not known.
 ///
 /// # Errors
 /// The status to answer with; the reason is in the log.
 pub(crate) fn check(
     request: &Request<'_>,
     effective: Effective<'_>,
+    aliased: bool,
 ) -> Result<Option<u64>, Status> {
-    if !translate::is_aliased(request) && !request.may_execute() {
+    if !aliased && !request.may_execute() {
         log::code(request, &WSGI0134);
         return Err(Status::Http(403));
     }

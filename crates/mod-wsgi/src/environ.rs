@@ -94,7 +94,11 @@ impl<'r> Environ<'r> {
         if let Some(headers) = effective.get(|s| &s.trusted_proxy_headers) {
             decided = proxy_trust::apply(headers, effective.get(|s| &s.trusted_proxies), self);
         }
-        let value = self.find(b"HTTPS").map(|at| self.variables.swap_remove(at).value);
+        // Only the configuration and a trusted header can have set it.
+        let value = (decided || !request.environment().is_empty())
+            .then(|| self.find(b"HTTPS"))
+            .flatten()
+            .map(|at| self.variables.swap_remove(at).value);
         if !decided && httpd_sys::ssl_is_https(request) {
             return true;
         }
@@ -190,7 +194,7 @@ impl<'r> Environ<'r> {
     /// What `SetEnv`, mod_ssl and their kin say, unless the request itself says it.
     fn add_configured(&mut self, request: &Request<'r>) {
         for (name, value) in request.environment().iter() {
-            if !is_hidden(name) && self.find(name).is_none() {
+            if !is_hidden(name) && !is_own(name) && self.find(name).is_none() {
                 self.add_named(name, value.unwrap_or_default());
             }
         }
@@ -202,8 +206,7 @@ impl<'r> Environ<'r> {
         // What the server made of headers with odd names is told by what it would make of them.
         let odd = odd_variables(request);
         for (name, value) in request.environment().iter() {
-            let own = name == b"SCRIPT_NAME" || name == b"PATH_INFO" || name == b"PATH_TRANSLATED";
-            if is_hidden(name) || own || odd.iter().any(|odd| odd == name) {
+            if is_hidden(name) || is_own(name) || odd.iter().any(|odd| odd == name) {
                 continue;
             }
             let value = value.unwrap_or_default();
@@ -227,12 +230,6 @@ impl<'r> Environ<'r> {
         let script_name = cgi::collapse_slashes(self.script_name);
         let path_info = cgi::collapse_slashes(request.path_info());
         let connection = request.connection();
-        for name in ["SCRIPT_NAME", "PATH_INFO"] {
-            // An application's place cannot be set from outside.
-            if let Some(at) = self.find(name.as_bytes()) {
-                self.variables.swap_remove(at);
-            }
-        }
         self.add("mod_wsgi.script_name", script_name.clone());
         self.add("mod_wsgi.path_info", path_info.clone());
         self.add("SCRIPT_NAME", script_name);
@@ -273,6 +270,13 @@ impl proxy_trust::Environ for Environ<'_> {
             self.variables.swap_remove(at);
         }
     }
+}
+
+/// An application's place, which `finish` says and nobody else can.
+fn is_own(name: &[u8]) -> bool {
+    [&b"SCRIPT_NAME"[..], b"PATH_INFO", b"PATH_TRANSLATED"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
 }
 
 fn is_hidden(name: &[u8]) -> bool {
@@ -384,5 +388,6 @@ mod tests {
         for name in ["PATH_INFO", "HTTP_PROXY_CONNECTION", "mod_wsgi.custom", "SSL_TLS_SNI"] {
             assert!(!is_hidden(name.as_bytes()), "{name}");
         }
+        assert!(is_own(b"script_name") && !is_own(b"SCRIPT_NAMES"));
     }
 }

@@ -32,8 +32,9 @@ impl RequestHook for Scripts {
 }
 
 fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, Status> {
-    let content_length = admission::check(request, effective)?;
     let options = translate::options(request);
+    let content_length = admission::check(request, effective, options.is_some())?;
+    let options = options.unwrap_or_default();
     let global = child::global();
     let lower_case = !global.is_case_sensitive();
     let mut environ = Environ::new(request);

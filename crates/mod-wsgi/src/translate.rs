@@ -60,7 +60,7 @@ fn note_options<'r>(request: &Request<'r>, options: &AliasOptions) {
 }
 
 /// Whether an alias of ours mapped `request`.
-pub(crate) fn is_aliased(request: &Request<'_>) -> bool {
+fn is_aliased(request: &Request<'_>) -> bool {
     request.notes().get(FORCED) == Some(HANDLER.to_bytes())
 }
 
@@ -73,18 +73,18 @@ pub(crate) struct Options<'r> {
     pub(crate) pass_authorization: Option<bool>,
 }
 
-/// The options of the alias that mapped `request`; none if none did.
-pub(crate) fn options<'r>(request: &Request<'r>) -> Options<'r> {
+/// The options of the alias that mapped `request`, if one did.
+pub(crate) fn options<'r>(request: &Request<'r>) -> Option<Options<'r>> {
     if !is_aliased(request) {
-        return Options::default();
+        return None;
     }
     let notes = request.notes();
-    Options {
+    Some(Options {
         process_group: notes.get(PROCESS_GROUP),
         application_group: notes.get(APPLICATION_GROUP),
         callable_object: notes.get(CALLABLE_OBJECT),
         pass_authorization: notes.get(PASS_AUTHORIZATION).map(|value| value == b"1"),
-    }
+    })
 }
 
 /// The file that `uri` means under `alias`, if the alias takes it.
