@@ -1,7 +1,8 @@
 //! Brigades: the lists of buckets that filters pass on.
 //!
 //! A brigade never holds data for longer than the call that put it there: [`Brigade::pass`] hands
-//! it down and clears what filters left. Filters that need data for longer set it aside (A10). <https://httpd.apache.org/docs/2.4/developer/output-filters.html>
+//! it down and clears what filters left. Filters that need data for longer set it aside (A10).
+//! <https://httpd.apache.org/docs/2.4/developer/output-filters.html>
 
 use std::ffi::c_int;
 use std::marker::PhantomData;
