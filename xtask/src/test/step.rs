@@ -124,7 +124,12 @@ fn counted(command: &mut Command, out: &mut dyn Write) -> Result<(Counts, bool)>
             line.clear();
         }
     }
-    Ok((counts, child.wait()?.success()))
+    let status = child.wait()?;
+    if !status.success() && status.code().is_none() {
+        // Cargo says why it fails, unless it was killed.
+        eprintln!("`{}` was ended: {status}", show(command));
+    }
+    Ok((counts, status.success()))
 }
 
 impl Counts {
