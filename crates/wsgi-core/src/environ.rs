@@ -5,6 +5,7 @@
 //!
 //! <https://peps.python.org/pep-3333/#environ-variables>
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use py::{Bound, Error, Result, Token, ffi};
@@ -16,6 +17,8 @@ use crate::state::{Ref, State, intern, to_object};
 /// What every `environ` begins as, and the names of entries that are made for each.
 pub(crate) struct Template {
     entries: Ref,
+    /// Names that variables cannot have, since they are the server's.
+    reserved: HashSet<Box<[u8]>>,
     url_scheme: Ref,
     multithread: Ref,
     multiprocess: Ref,
@@ -25,6 +28,19 @@ pub(crate) struct Template {
     http: Ref,
     https: Ref,
 }
+
+/// The names of PEP 3333, and one that servers agree on.
+const WSGI: &[&str] = &[
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+    "wsgi.input",
+    "wsgi.input_terminated",
+    "wsgi.errors",
+    "wsgi.file_wrapper",
+];
 
 impl Template {
     pub(crate) fn new<'py>(
@@ -41,8 +57,11 @@ impl Template {
         set(&entries, &intern(py, "wsgi.input_terminated")?, &py.bool(true))?;
         set(&entries, &intern(py, "wsgi.file_wrapper")?, file_wrapper)?;
         let name = |text| intern(py, text).map(Ref::new);
+        let constants = constants.iter().map(|(name, _)| name.as_bytes().into());
+        let reserved = WSGI.iter().map(|name| name.as_bytes().into()).chain(constants).collect();
         Ok(Template {
             entries: Ref::new(entries),
+            reserved,
             url_scheme: name("wsgi.url_scheme")?,
             multithread: name("wsgi.multithread")?,
             multiprocess: name("wsgi.multiprocess")?,
@@ -56,6 +75,11 @@ impl Template {
 }
 
 impl Template {
+    /// What to do with a variable; `None` if applications do not get it.
+    pub(crate) fn kind(&self, name: &[u8]) -> Option<Kind> {
+        if self.reserved.contains(name) { None } else { Kind::of(name) }
+    }
+
     pub(crate) fn copy<'py>(&self, py: Token<'py>) -> Result<'py, Bound<'py>> {
         // SAFETY: attached; the template is a dict.
         unsafe { Bound::from_owned(py, ffi::PyDict_Copy(self.entries.as_ptr())) }
@@ -116,7 +140,7 @@ fn build_uncached<'py>(
 ) -> Result<'py, Bound<'py>> {
     let environ = template.copy(py)?;
     for (name, value) in request.environ {
-        set_uncached(py, &environ, name, value)?;
+        set_uncached(py, template, &environ, name, value)?;
     }
     for (name, value) in request.extra {
         set(&environ, &py.str(name)?, &to_object(py, *value)?)?;
@@ -128,11 +152,12 @@ fn build_uncached<'py>(
 /// Sets a variable without help of the cache.
 pub(crate) fn set_uncached<'py>(
     py: Token<'py>,
+    template: &Template,
     environ: &Bound<'py>,
     name: &[u8],
     value: &[u8],
 ) -> Result<'py, ()> {
-    match (Kind::of(name), std::str::from_utf8(name)) {
+    match (template.kind(name), std::str::from_utf8(name)) {
         (Some(kind), Ok(name)) => set(environ, &py.str(name)?, &kind.decode(py, value)?),
         _ => Ok(()),
     }

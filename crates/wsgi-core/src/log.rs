@@ -178,17 +178,15 @@ impl Errors<'_> {
     }
 }
 
-unsafe extern "C" {
-    // Not in the limited API, but exported by every CPython from 3.10 to 3.14.
-    fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
-}
-
-/// Whether somebody has set attributes of an `io` object.
+/// Whether somebody has set attributes of an `io` object. Makes its `__dict__`, which stays.
 fn has_attributes(stream: &Bound<'_>) -> bool {
-    // SAFETY: attached; a live object; the place of its `__dict__`, which may not be made yet.
+    // SAFETY: attached; a live object; a new reference, or NULL with an exception.
     unsafe {
-        let dict = _PyObject_GetDictPtr(stream.as_ptr());
-        !dict.is_null() && !(*dict).is_null() && ffi::PyDict_Size(*dict) != 0
+        let dict = ffi::PyObject_GenericGetDict(stream.as_ptr(), ptr::null_mut());
+        match Bound::from_owned(stream.py(), dict) {
+            Ok(dict) => ffi::PyDict_Size(dict.as_ptr()) != 0,
+            Err(_) => true,
+        }
     }
 }
 

@@ -166,9 +166,10 @@ impl Names {
     ) -> Result<'py, Bound<'py>> {
         let environ = template.copy(py)?;
         for (name, value) in request.environ {
-            let place = if name.len() <= LONGEST_NAME { self.place(py, name)? } else { None };
+            let place =
+                if name.len() <= LONGEST_NAME { self.place(py, template, name)? } else { None };
             let Some(place) = place else {
-                set_uncached(py, &environ, name, value)?;
+                set_uncached(py, template, &environ, name, value)?;
                 continue;
             };
             let (value, _) = self.value(py, place, value)?;
@@ -178,7 +179,7 @@ impl Names {
         }
         for (name, value) in request.extra {
             let value = to_object(py, *value)?;
-            let place = self.place(py, name.as_bytes())?;
+            let place = self.place(py, template, name.as_bytes())?;
             match place.and_then(|place| self.list.get(place as usize)) {
                 Some(name) => set(&environ, &name.text.bind(py), &value)?,
                 None => set(&environ, &py.str(name)?, &value)?,
@@ -190,11 +191,16 @@ impl Names {
 
     /// Where a name is in the list; `None` if applications do not get the variable, or if it is
     /// no text.
-    fn place<'py>(&mut self, py: Token<'py>, name: &[u8]) -> Result<'py, Option<u32>> {
+    fn place<'py>(
+        &mut self,
+        py: Token<'py>,
+        template: &Template,
+        name: &[u8],
+    ) -> Result<'py, Option<u32>> {
         if let Some(place) = self.places.get(name) {
             return Ok(Some(*place));
         }
-        let (Some(kind), Ok(text)) = (Kind::of(name), std::str::from_utf8(name)) else {
+        let (Some(kind), Ok(text)) = (template.kind(name), std::str::from_utf8(name)) else {
             return Ok(None);
         };
         let text = if kind == Kind::Text { py.str(text)? } else { intern(py, text)? };

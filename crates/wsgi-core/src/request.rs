@@ -13,8 +13,9 @@ use crate::head::Head;
 pub struct Request<'a> {
     /// CGI variables, and others that are text: name and value. Names are UTF-8 (anything else is
     /// left out); values become `str` by Latin-1, but `DOCUMENT_ROOT` and `SCRIPT_FILENAME` as
-    /// file names do. Later ones replace earlier ones of the same name; names that start with
-    /// `mod_wsgi.x-` are left out.
+    /// file names do. Later ones replace earlier ones of the same name. Left out are names that
+    /// start with `mod_wsgi.x-`, the `wsgi.*` ones of PEP 3333 and those of
+    /// [`Config::constants`](crate::Config::constants), which are the server's.
     pub environ: &'a [(&'a [u8], &'a [u8])],
     /// Further entries, of other types. They replace those above.
     pub extra: &'a [(&'a str, Value<'a>)],
