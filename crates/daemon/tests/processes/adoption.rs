@@ -1,0 +1,5 @@
+//! later
+crate::tests! {}
+pub(crate) fn parent(_: std::env::Args) -> ! {
+    unreachable!()
+}

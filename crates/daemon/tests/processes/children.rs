@@ -1,0 +1,5 @@
+//! later
+crate::tests! {}
+pub(crate) fn child(_: std::env::Args) -> ! {
+    unreachable!()
+}
