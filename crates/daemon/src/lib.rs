@@ -8,11 +8,7 @@ mod abi;
 #[allow(dead_code, unused_imports)] // DROP
 mod board;
 pub mod client;
-pub mod config;
 pub mod control;
-pub mod log;
-pub mod parent;
-pub mod supervisor;
 #[allow(dead_code, unused_imports)] // DROP
 mod sys;
 pub mod wire;

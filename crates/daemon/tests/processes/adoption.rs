@@ -1,5 +1,0 @@
-//! later
-crate::tests! {}
-pub(crate) fn parent(_: std::env::Args) -> ! {
-    unreachable!()
-}

@@ -1,5 +1,0 @@
-//! later
-crate::tests! {}
-pub(crate) fn child(_: std::env::Args) -> ! {
-    unreachable!()
-}
