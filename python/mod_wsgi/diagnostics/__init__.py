@@ -1,1 +1,0 @@
-"""Applications that show what a server does."""

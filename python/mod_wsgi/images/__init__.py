@@ -1,1 +1,0 @@
-"""Pictures for pages that a server makes itself."""
