@@ -208,6 +208,15 @@ impl Site {
         path
     }
 
+    /// Whether another Python of the same minor version has the same engine, which was compiled
+    /// for the patch level of only one of them.
+    pub(crate) fn shares_its_engine(&self) -> bool {
+        self.python.as_ref().is_some_and(|own| {
+            let mut others = Setup::get().pythons.iter();
+            others.any(|it| it.version == own.version && it.full_version != own.full_version)
+        })
+    }
+
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
