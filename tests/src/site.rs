@@ -208,6 +208,11 @@ impl Site {
         path
     }
 
+    /// The MPM it runs under.
+    pub(crate) fn mpm(&self) -> Mpm {
+        self.mpm
+    }
+
     /// Whether another Python of the same minor version has the same engine, which was compiled
     /// for the patch level of only one of them.
     pub(crate) fn shares_its_engine(&self) -> bool {
