@@ -15,10 +15,10 @@ use crate::sys::{Mapping, PAGE};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Status {
+    /// Workers are being started, or nobody has begun to: wait.
+    Starting = 0,
     /// Nobody serves it, and nobody will.
-    Down = 0,
-    /// Workers are being started: wait.
-    Starting = 1,
+    Down = 1,
     /// Some worker takes requests.
     Serving = 2,
     /// Workers cannot be started; do not wait.
@@ -56,6 +56,8 @@ pub(crate) struct Slot {
     pub(crate) pid: i32,
     /// The configuration it was started for.
     pub(crate) config: u32,
+    /// The user it runs as.
+    pub(crate) uid: u32,
 }
 
 /// The board, for reading or for writing.
@@ -88,7 +90,7 @@ impl Board {
     /// What becomes of requests for the group.
     pub(crate) fn status(&self, group: u32) -> Status {
         match self.group(group, 4).load(SeqCst) {
-            1 => Status::Starting,
+            0 => Status::Starting,
             2 => Status::Serving,
             3 => Status::Failing,
             4 => Status::Service,
@@ -138,6 +140,7 @@ impl Board {
             generation: self.map.u32(at + 8).load(SeqCst),
             pid: self.map.u32(at + 12).load(SeqCst) as i32,
             config: self.map.u32(at + 16).load(SeqCst),
+            uid: self.map.u32(at + 20).load(SeqCst),
         }
     }
 
@@ -158,6 +161,7 @@ impl Board {
         self.map.u32(at + 8).store(to.generation, SeqCst);
         self.map.u32(at + 12).store(to.pid as u32, SeqCst);
         self.map.u32(at + 16).store(to.config, SeqCst);
+        self.map.u32(at + 20).store(to.uid, SeqCst);
         self.map.u64(at).store(word(to.state, to.epoch), SeqCst);
     }
 
@@ -216,8 +220,14 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(30));
-                let slot =
-                    Slot { state: State::Routed, epoch: 7, generation: 2, pid: 99, config: 1 };
+                let slot = Slot {
+                    state: State::Routed,
+                    epoch: 7,
+                    generation: 2,
+                    pid: 99,
+                    config: 1,
+                    uid: 5,
+                };
                 writer.set_slot(5, &slot);
                 writer.set_generation(3, 2);
                 writer.set_status(3, Status::Serving);

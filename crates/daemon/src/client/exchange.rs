@@ -555,13 +555,6 @@ impl Exchange<'_> {
     }
 }
 
-#[cfg(test)]
-impl Exchange<'_> {
-    pub(crate) fn inline_for_tests(&self) -> usize {
-        wire::body_of(self.request).1 as usize
-    }
-}
-
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if self.connection.is_some() {

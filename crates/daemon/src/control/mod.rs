@@ -20,4 +20,5 @@ pub use message::{
     Connect, FromParent, FromWorker, MAX_KEY, MAX_MESSAGE, MAX_TEXT, QuitReason, Register, Retire,
     ToWorker,
 };
+pub(crate) use start::milliseconds;
 pub use start::{MAX_LOADS, MAX_PAYLOAD, Start};

@@ -8,7 +8,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -130,6 +130,8 @@ impl Drop for Mapping {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::Ordering::SeqCst;
+
+    use std::os::fd::AsFd;
 
     use super::*;
 

@@ -151,6 +151,34 @@ pub(crate) fn reap(pid: i32) -> Option<Exit> {
     }
 }
 
+/// Gives every signal its default action and holds none back, as programs expect to be started: both
+/// are inherited over `exec`. For use between `fork` and `exec`: async-signal-safe.
+///
+/// By the system's call and not the library's, which refuses the two signals that it uses itself, and
+/// leaves them ignored in what it spawns.
+pub(crate) fn default_signals() -> io::Result<()> {
+    /// Bytes of the kernel's set of signals.
+    const SET: usize = 8;
+    // All zeroes is the default action in the kernel's form; larger than it is anywhere.
+    let action = [0u64; 16];
+    for signal in 1..=64 {
+        // Fails for the two that cannot be changed.
+        // SAFETY: the call reads the action and changes this process only; no handler is set.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, SET)
+        };
+    }
+    // SAFETY: all zeroes is storage for a set, which sigemptyset makes one; the calls change this
+    // process only.
+    let done = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A number that means one process, and not a group of them.
 fn known(pid: i32) -> Option<Pid> {
     if pid > 0 { Pid::from_raw(pid) } else { None }

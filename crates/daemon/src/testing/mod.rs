@@ -4,6 +4,8 @@
 
 #[path = "../../tests/app/mod.rs"]
 mod app;
+#[path = "../../tests/app/ask.rs"]
+mod ask;
 mod exchange;
 mod serving;
 
@@ -13,12 +15,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::board::{Board, Capacity, Directory, Entry, Slot, State, Status};
-use crate::client::{Child, Event, Exchange, Group, Handles, Options, Part};
+use crate::client::{Child, Event, Group, Handles};
 use crate::control::{Connect, QuitReason, Start, ToWorker};
 use crate::sys::{pair, receive, send, shared, shared_read_only, write_blob};
-use crate::wire::{EnvironWriter, Facts, Value, field};
 use crate::worker::{Runner, Stopped, Worker};
 use app::App;
+use ask::{Ask, Response};
 
 /// A group of workers in threads, and what children need to reach it.
 struct Stage {
@@ -93,7 +95,8 @@ impl Stage {
         let runner: Arc<dyn Runner> = app.clone();
         let run = thread::spawn(move || worker.serve(&runner).unwrap());
         let state = State::Routed;
-        let at = Slot { state, epoch: 5, generation: 1, pid: 1000 + slot as i32, config: 1 };
+        let pid = 1000 + slot as i32;
+        let at = Slot { state, epoch: 5, generation: 1, pid, config: 1, uid: 0 };
         self.board.set_slot(slot, &at);
         self.controls.push(Some(near));
         self.workers.push(Some(run));
@@ -156,129 +159,8 @@ impl Stage {
     }
 
     fn ask(&self, path: &str, ask: &Ask<'_>) -> Response {
-        let mut request = ask.request(path);
-        match self.child.send(self.group(), &mut request, &ask.options) {
-            Ok(exchange) => take(exchange, ask.body),
-            Err(error) => Response { error: Some(error), ..Response::default() },
-        }
+        ask.send(&self.child, self.group(), path)
     }
-}
-
-/// How to ask.
-#[derive(Clone, Copy)]
-struct Ask<'a> {
-    body: &'a [u8],
-    /// How much of it comes with the request.
-    inline: usize,
-    /// Its length is not known before.
-    chunked: bool,
-    pairs: &'a [(&'a str, &'a str)],
-    options: Options,
-}
-
-impl Default for Ask<'_> {
-    fn default() -> Self {
-        let second = Duration::from_secs(1);
-        let options = Options {
-            connect_timeout: 5 * second,
-            socket_timeout: 10 * second,
-            ..Options::default()
-        };
-        Ask { body: b"", inline: 0, chunked: false, pairs: &[], options }
-    }
-}
-
-impl Ask<'_> {
-    fn request(&self, path: &str) -> Vec<u8> {
-        let length = if self.chunked { -1 } else { self.body.len() as i64 };
-        let mut request = Vec::new();
-        let facts = Facts { body_length: length, ..Facts::default() };
-        let mut environ = EnvironWriter::new(&mut request, &facts);
-        environ.pair(b"PATH", path.as_bytes());
-        let domain = self.options.domain.to_string();
-        environ.pair(b"DOMAIN", domain.as_bytes());
-        for (name, value) in self.pairs {
-            environ.pair(name.as_bytes(), value.as_bytes());
-        }
-        let mut fields = environ.fields();
-        fields.field(field::REQUEST_ID, Value::Bytes(path.as_bytes()));
-        fields.finish(&self.body[..self.inline], self.inline == self.body.len()).unwrap();
-        request
-    }
-}
-
-/// All that came in answer.
-#[derive(Debug, Default)]
-struct Response {
-    status: u16,
-    name: String,
-    body: Vec<u8>,
-    rendered: Option<(u16, Vec<u8>)>,
-    logged: Vec<Vec<u8>>,
-    flushes: usize,
-    reads: usize,
-    ended: bool,
-    error: Option<crate::client::Error>,
-    restarts: u16,
-}
-
-impl Response {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    fn is_hello(&self) -> bool {
-        self.ended && self.status == 200 && self.body == b"Hello"
-    }
-}
-
-fn take(mut exchange: Exchange<'_>, body: &[u8]) -> Response {
-    let mut response = Response::default();
-    // What is left to send: what did not come with the request.
-    let mut left = &body[exchange.inline_for_tests()..];
-    loop {
-        match exchange.next_event() {
-            Ok(Event::Head { head, flush }) => {
-                response.flushes += usize::from(flush);
-                response.status = head.status();
-                response.name =
-                    head.headers().map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
-            }
-            Ok(Event::Body { bytes, flush }) => {
-                response.body.extend_from_slice(bytes);
-                response.flushes += usize::from(flush);
-            }
-            Ok(Event::Read(credit)) => {
-                response.reads += 1;
-                let pulled = exchange.pull(credit, |buffer, _| {
-                    let count = left.len().min(buffer.len()).min(30_000);
-                    buffer[..count].copy_from_slice(&left[..count]);
-                    left = &left[count..];
-                    Ok(if count == 0 { Part::End } else { Part::Bytes(count) })
-                });
-                if let Err(error) = pulled {
-                    response.error = Some(error);
-                    break;
-                }
-            }
-            Ok(Event::Log(records)) => {
-                response.logged.extend(records.iter().map(|record| record.text.to_vec()));
-            }
-            Ok(Event::Render { status, text }) => {
-                response.rendered = Some((status, text.to_vec()));
-            }
-            Ok(Event::End) => {
-                response.ended = true;
-                break;
-            }
-            Err(error) => {
-                response.error = Some(error);
-                break;
-            }
-        }
-    }
-    response.restarts = exchange.restarts();
-    response
 }
 
 /// One worker with so many threads.

@@ -17,14 +17,15 @@ mod handle;
 mod output;
 mod process;
 mod signals;
-#[allow(dead_code)] // DROP
 mod status;
 mod stream;
 
 pub use crate::wire::Request;
 pub use error::{Error, ErrorKind};
 pub use handle::Handle;
+pub(crate) use process::inherited;
 pub use process::{StopReason, Stopped, Worker};
+pub(crate) use status::{length as status_length, running};
 pub use stream::{Send, Stream};
 
 /// What runs requests.

@@ -1,0 +1,99 @@
+//! What comes with time: limits that are reached, workers that have drained.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::effects::{Effects, Level};
+use super::member::{Member, Phase};
+use super::{Group, deadline};
+use crate::control::{QuitReason, Retire};
+
+/// How often a draining worker is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Group {
+    /// When [`Self::tick`] has something to do at the latest.
+    pub(in super::super) fn next_tick(&self, now: Instant) -> Option<Instant> {
+        let member = |member: &Member| {
+            let limit = match (member.phase, member.ready) {
+                (Phase::Draining(_), _) => Some(now + LOOK),
+                (Phase::Quitting(until), _) => until,
+                (Phase::Starting, _) => deadline(member.started, self.config.startup),
+                (_, Some(ready)) if member.retiring.is_none() => {
+                    deadline(ready, self.config.interval)
+                }
+                _ => None,
+            };
+            [limit, member.unknown].into_iter().flatten().min()
+        };
+        let members = self.members.values().filter_map(member);
+        // Once it was looked at after that time, waiting is over.
+        let retry = self.backoff.until().filter(|until| self.ticked.is_none_or(|at| at < *until));
+        members.chain(retry).min()
+    }
+
+    /// Time has passed.
+    pub(in super::super) fn tick(&mut self, now: Instant, fx: &mut dyn Effects) {
+        self.ticked = Some(now);
+        let slots: Vec<u32> = self.members.keys().copied().collect();
+        for slot in slots {
+            self.tick_member(slot, now, fx);
+        }
+        self.settle(now, fx);
+    }
+
+    fn tick_member(&mut self, slot: u32, now: Instant, fx: &mut dyn Effects) {
+        let Some(member) = self.members.get_mut(&slot) else { return };
+        let name = String::from_utf8_lossy(&self.config.name).into_owned();
+        let pid = member.pid;
+        if member.unknown.is_some_and(|until| now >= until) {
+            let text = format!("Process '{name}' (pid={pid}) has not registered; replacing it.");
+            fx.log(Level::Warning, &self.config, pid, &text);
+            if let Some(member) = self.members.remove(&slot) {
+                self.clear(slot, &member, fx);
+            }
+            return;
+        }
+        match member.phase {
+            Phase::Starting => {
+                let limit = self.config.startup;
+                if !limit.is_zero() && now - member.started >= limit {
+                    let text = format!("Process '{name}' (pid={pid}) is not ready in time.");
+                    fx.log(Level::Error, &self.config, pid, &text);
+                    member.started = now;
+                    fx.signal(slot, Signal::KILL);
+                }
+            }
+            Phase::Routed | Phase::Spare => {
+                let limit = self.config.interval;
+                if !limit.is_zero()
+                    && member.retiring.is_none()
+                    && member.ready.is_some_and(|ready| now - ready >= limit)
+                {
+                    member.retiring = Some(Retire::Interval);
+                }
+            }
+            Phase::Draining(until) => {
+                if fx.in_flight(slot) == 0 {
+                    self.end(slot, QuitReason::Replaced, now, fx);
+                } else if until.is_some_and(|until| now >= until) {
+                    let text = format!(
+                        "Process '{name}' (pid={pid}) still has requests; forcing shutdown."
+                    );
+                    fx.log(Level::Warning, &self.config, pid, &text);
+                    self.end(slot, QuitReason::Replaced, now, fx);
+                }
+            }
+            Phase::Quitting(until) => {
+                if until.is_some_and(|until| now >= until) {
+                    let text =
+                        format!("Shutdown timeout expired; aborting process '{name}' (pid={pid}).");
+                    fx.log(Level::Error, &self.config, pid, &text);
+                    member.phase = Phase::Quitting(None);
+                    fx.signal(slot, Signal::KILL);
+                }
+            }
+        }
+    }
+}

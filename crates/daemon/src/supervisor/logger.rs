@@ -1,0 +1,115 @@
+//! Where the supervisor's and its workers' words go.
+//!
+//! To the relay, which logs them as the server would; if there is none or it does not keep up, as
+//! lines to the main log, in the server's default form. What a worker says is escaped there: it may
+//! be anybody's text.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::log::{Entry, Source};
+use crate::sys::{send, wall_us};
+use crate::wire::Record;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Logger {
+    relay: Option<OwnedFd>,
+    /// The server's main log; standard error if none was given.
+    main: Option<OwnedFd>,
+}
+
+impl Logger {
+    /// Where to log from now on.
+    pub(super) fn set(&mut self, main: Option<OwnedFd>, relay: Option<OwnedFd>) {
+        if main.is_some() {
+            self.main = main;
+        }
+        self.relay = relay;
+    }
+
+    /// Logs an entry.
+    pub(super) fn log(&self, entry: &Entry<'_>) {
+        if let Some(relay) = &self.relay
+            && send(relay.as_fd(), &entry.encode(), &[], false).is_ok()
+        {
+            return;
+        }
+        let line = line(entry, wall_us());
+        // One write for a line. If it fails there is nowhere left to say so.
+        let _ = match &self.main {
+            Some(main) => rustix::io::write(main, &line).map_err(Into::into),
+            None => std::io::stderr().write(&line),
+        };
+    }
+
+    /// Logs words of the supervisor that are about no group.
+    pub(super) fn say(&self, level: u8, text: &str) {
+        let record = Record::new(level, 0, text.as_bytes());
+        self.log(&Entry { source: Source::Supervisor, group: b"", pid: 0, record });
+    }
+}
+
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
+
+/// In the form of Apache's default `ErrorLogFormat`.
+fn line(entry: &Entry<'_>, now: i64) -> Vec<u8> {
+    let record = &entry.record;
+    let level = LEVELS.get(usize::from(record.level)).unwrap_or(&"debug");
+    let pid = if entry.pid > 0 { entry.pid } else { std::process::id() as i32 };
+    let mut line = format!("[{}] [wsgi:{level}] [pid {pid}] ", time(now)).into_bytes();
+    if record.errno != 0 {
+        let text = std::io::Error::from_raw_os_error(record.errno);
+        line.extend_from_slice(format!("({}){text}: ", record.errno).as_bytes());
+    }
+    if record.code != 0 {
+        line.extend_from_slice(format!("WSGI{:04}: ", record.code).as_bytes());
+    }
+    for byte in record.text {
+        match byte {
+            b'\t' => line.extend_from_slice(b"\\t"),
+            0..0x20 | 0x7f => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            _ => line.push(*byte),
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
+fn time(now: i64) -> String {
+    let seconds: libc::time_t = now / 1_000_000;
+    let mut buffer = [0u8; 64];
+    // SAFETY: all zeroes is a tm; localtime_r fills it, and strftime writes at most as many bytes
+    // as it is told, with the format's fields all set.
+    let length = unsafe {
+        let mut broken: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&seconds, &mut broken);
+        libc::strftime(
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            c"%a %b %d %H:%M:%S.?????? %Y".as_ptr(),
+            &broken,
+        )
+    };
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    text.replace("??????", &format!("{:06}", now.rem_euclid(1_000_000)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_looks_like_the_servers_and_is_one_line() {
+        let record = Record { errno: 13, ..Record::new(3, 10, b"a\nb\x1b[0m\xff") };
+        let entry = Entry { source: Source::Output, group: b"g", pid: 77, record };
+        let line = line(&entry, 1_700_000_000_000_042);
+        let text = String::from_utf8_lossy(&line);
+        let (time, rest) = text.split_once("] ").unwrap();
+        assert!(time.ends_with("000042 2023"), "{time}");
+        let expected = "[wsgi:error] [pid 77] (13)Permission denied (os error 13): WSGI0010: \
+                        a\\x0ab\\x1b[0m\u{fffd}\n";
+        assert_eq!(rest, expected);
+    }
+}

@@ -1,0 +1,366 @@
+//! The supervisor's hands: processes, their descriptors, and the board.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::process::Signal;
+
+use super::group::{Effects, Level, New, Shown};
+use super::logger::Logger;
+use super::oom::OomKills;
+use super::process::{Output, Process};
+use super::spawn::{Spawned, Surroundings, spawn};
+use crate::board::{Board, Cells, Slot, Status};
+use crate::config;
+use crate::control::{QuitReason, Start, ToWorker, milliseconds};
+use crate::log::{Entry, Source};
+use crate::sys::{Exit, Watch, reap, send, write_blob};
+use crate::wire::Record;
+use crate::worker::running;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum About {
+    Parent = 1,
+    ParentEnd = 2,
+    Children = 3,
+    Workers = 4,
+    Signals = 5,
+    /// A process' control socket, and so on.
+    Control = 6,
+    End = 7,
+    Output = 8,
+    Report = 9,
+    /// Output of a process that has ended.
+    Orphan = 10,
+}
+
+impl About {
+    /// From what an event carries, with the number of the process.
+    pub(super) fn decode(data: u64) -> Option<(About, u32)> {
+        let about = match data >> 32 {
+            1 => About::Parent,
+            2 => About::ParentEnd,
+            3 => About::Children,
+            4 => About::Workers,
+            5 => About::Signals,
+            6 => About::Control,
+            7 => About::End,
+            8 => About::Output,
+            9 => About::Report,
+            10 => About::Orphan,
+            _ => return None,
+        };
+        Some((about, data as u32))
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) epoll: OwnedFd,
+    pub(super) board: Board,
+    pub(super) cells: Cells,
+    pub(super) around: Surroundings,
+    pub(super) logger: Logger,
+    oom: OomKills,
+    /// By number; a number is not used twice.
+    pub(super) processes: HashMap<u32, Process>,
+    slots: HashMap<u32, u32>,
+    orphans: HashMap<u32, Output>,
+    /// Children that could not be kept, and were killed.
+    strays: Vec<i32>,
+    last: u32,
+}
+
+/// Most processes whose output is read after their end.
+const ORPHANS: usize = 64;
+/// Descriptors that a worker keeps for its application.
+const KEPT: u64 = 256;
+
+impl Machine {
+    pub(super) fn new(board: Board, cells: Cells, around: Surroundings) -> io::Result<Machine> {
+        Ok(Machine {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            board,
+            cells,
+            around,
+            logger: Logger::default(),
+            oom: OomKills::new(),
+            processes: HashMap::new(),
+            slots: HashMap::new(),
+            orphans: HashMap::new(),
+            strays: Vec::new(),
+            last: 0,
+        })
+    }
+
+    /// Watches a descriptor; what is closed is not watched any more.
+    pub(super) fn watch(&self, fd: BorrowedFd<'_>, about: About, number: u32) -> io::Result<()> {
+        let data = EventData::new_u64((about as u64) << 32 | u64::from(number));
+        Ok(epoll::add(&self.epoll, fd, data, EventFlags::IN)?)
+    }
+
+    /// Takes a process in.
+    pub(super) fn take(&mut self, process: Process) -> io::Result<()> {
+        self.last += 1;
+        let number = self.last;
+        self.watch(process.output.fd.as_fd(), About::Output, number)?;
+        for (fd, about) in [
+            (process.control.as_ref().map(AsFd::as_fd), About::Control),
+            (process.report.as_ref().map(AsFd::as_fd), About::Report),
+            (process.watch.fd(), About::End),
+        ] {
+            if let Some(fd) = fd {
+                self.watch(fd, about, number)?;
+            }
+        }
+        self.slots.insert(process.slot, number);
+        self.processes.insert(number, process);
+        Ok(())
+    }
+
+    /// The process in a slot.
+    pub(super) fn at(&mut self, slot: u32) -> Option<&mut Process> {
+        self.processes.get_mut(self.slots.get(&slot)?)
+    }
+
+    /// Passes an end of a connection on to the worker in a slot. If it is refused, or nobody reads
+    /// it, it closes, and the child that holds the other end knows what that means.
+    pub(super) fn connect(&mut self, slot: u32, domain: u16, end: &OwnedFd) {
+        if let Some(control) = self.at(slot).and_then(|process| process.control.as_ref()) {
+            let message = ToWorker::Connection { domain }.encode();
+            let _ = send(control.as_fd(), &message, &[end.as_fd()], false);
+        }
+    }
+
+    /// Logs what a process has written.
+    pub(super) fn read_output(&mut self, number: u32) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        if !read_output(&mut process.output, &self.logger) {
+            // Closed, though the process lives: it has given its output away.
+            let _ = epoll::delete(&self.epoll, &process.output.fd);
+        }
+    }
+
+    /// Logs what is written by processes that a process has left behind.
+    pub(super) fn read_orphan(&mut self, number: u32) {
+        if let Some(output) = self.orphans.get_mut(&number)
+            && !read_output(output, &self.logger)
+        {
+            self.orphans.remove(&number);
+        }
+    }
+
+    /// A process has ended: takes it out and returns it, with what there is to say about its end.
+    pub(super) fn remove(&mut self, number: u32, exit: Exit) -> Option<(Process, String)> {
+        let mut process = self.processes.remove(&number)?;
+        self.slots.remove(&process.slot);
+        process.read_report();
+        let mut hint = String::new();
+        let ids: Vec<String> = running(process.status.as_fd(), process.threads)
+            .iter()
+            .take(16)
+            .map(|one| printable(&one.id))
+            .collect();
+        if !ids.is_empty() {
+            hint += &format!("; it was running: {}", ids.join(", "));
+        }
+        if matches!(exit, Exit::Signal(libc::SIGKILL, _))
+            && !process.killed
+            && self.oom.have_risen()
+        {
+            hint += "; probably out of memory";
+        }
+        Some((process, hint))
+    }
+
+    /// Reads what an ended process has written last, and goes on reading if others write to the same
+    /// pipe.
+    pub(super) fn leave_output(&mut self, mut output: Output) {
+        let _ = epoll::delete(&self.epoll, &output.fd);
+        if !read_output(&mut output, &self.logger) {
+            return;
+        }
+        let logger = &self.logger;
+        let (group, pid) = (output.group.clone(), output.pid);
+        output.end(&mut |line| log_line(logger, &group, pid, line));
+        if self.orphans.len() < ORPHANS {
+            self.last += 1;
+            if self.watch(output.fd.as_fd(), About::Orphan, self.last).is_ok() {
+                self.orphans.insert(self.last, output);
+            }
+        }
+    }
+
+    /// The control socket of a process is gone, or of no use.
+    pub(super) fn lose_control(&mut self, number: u32, now: Instant) {
+        if let Some(process) = self.processes.get_mut(&number) {
+            process.control = None;
+            process.lost = Some(now);
+        }
+    }
+
+    /// Says again what a process could not hear.
+    pub(super) fn repeat_quits(&mut self) {
+        for process in self.processes.values_mut() {
+            if let Some((reason, limit)) = process.quit {
+                tell_quit(process, reason, limit);
+            }
+        }
+    }
+
+    fn start(&mut self, group: &config::Group, new: &New<'_>) -> io::Result<(i32, u32)> {
+        let spawned = spawn(group, &self.around)?;
+        let pid = spawned.pid;
+        match self.keep(group, new, spawned) {
+            Ok(()) => {}
+            Err(error) => {
+                // It would live without anybody knowing.
+                // SAFETY: our child, which was not waited for, so the number is still its own.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                self.strays.push(pid);
+                return Err(error);
+            }
+        }
+        let us = rustix::process::geteuid();
+        let uid = group.user.as_ref().filter(|_| us.is_root()).map_or(us.as_raw(), |u| u.uid);
+        Ok((pid, uid))
+    }
+
+    /// Reaps children that nobody knows.
+    pub(super) fn reap_strays(&mut self) {
+        self.strays.retain(|pid| reap(*pid).is_none());
+    }
+
+    fn keep(&mut self, group: &config::Group, new: &New<'_>, spawned: Spawned) -> io::Result<()> {
+        let threads = group.threads.saturating_mul(group.domains.into());
+        let connections = match group.connections {
+            0 => {
+                let left = self.around.descriptors.0.saturating_sub(KEPT).max(32) / 2;
+                u32::try_from(left).unwrap_or(u32::MAX).min(4096)
+            }
+            given => given,
+        };
+        let start = Start {
+            name: group.name.clone(),
+            group: group.group,
+            slot: new.slot,
+            epoch: new.epoch,
+            generation: new.generation,
+            threads: group.threads,
+            stack_size: group.stack_size,
+            domains: group.domains,
+            connections,
+            idle: group.idle,
+            maximum_requests: group.maximum_requests,
+            shutdown: group.shutdown,
+            loads: new.loads.to_vec(),
+            payload: group.payload.clone(),
+        };
+        let pid = spawned.pid;
+        let blob = write_blob(c"wsgi-start", &start.encode())?;
+        // There is nothing before it in this socket, so it fits.
+        let _ = send(spawned.control.as_fd(), &ToWorker::Start.encode(), &[blob.as_fd()], false);
+        let Some(watch) = Watch::new(pid)? else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        self.cells.reset(new.slot);
+        self.take(Process {
+            group: group.group,
+            slot: new.slot,
+            watch,
+            child: true,
+            control: Some(spawned.control),
+            lost: None,
+            output: Output::new(spawned.log, &group.name, pid),
+            status: spawned.status,
+            threads,
+            report: Some(spawned.report),
+            reports: Vec::new(),
+            killed: false,
+            quit: None,
+        })
+    }
+}
+
+impl Effects for Machine {
+    fn spawn(&mut self, group: &config::Group, new: &New<'_>) -> Result<(i32, u32), String> {
+        self.start(group, new).map_err(|error| error.to_string())
+    }
+
+    fn last_epoch(&mut self, slot: u32) -> u32 {
+        self.board.slot(slot).epoch
+    }
+
+    fn show(&mut self, slot: u32, shown: &Shown) {
+        let Shown { state, epoch, generation, pid, config, uid } = *shown;
+        self.board.set_slot(slot, &Slot { state, epoch, generation, pid, config, uid });
+    }
+
+    fn announce(&mut self, group: u32, status: Status, generation: u32) {
+        self.board.set_status(group, status);
+        self.board.set_generation(group, generation);
+        self.board.announce(group);
+    }
+
+    fn count_failure(&mut self, group: u32) {
+        self.board.count_failure(group);
+    }
+
+    fn quit(&mut self, slot: u32, reason: QuitReason, limit: Duration) {
+        if let Some(process) = self.at(slot) {
+            process.quit = Some((reason, limit));
+            tell_quit(process, reason, limit);
+        }
+    }
+
+    fn signal(&mut self, slot: u32, signal: Signal) {
+        if let Some(process) = self.at(slot) {
+            process.killed |= signal == Signal::KILL;
+            let _ = process.watch.signal(signal);
+        }
+    }
+
+    fn in_flight(&mut self, slot: u32) -> u64 {
+        self.cells.in_flight(slot)
+    }
+
+    fn log(&mut self, level: Level, group: &config::Group, pid: i32, text: &str) {
+        let record = Record::new(level as u8, 0, text.as_bytes());
+        let source = Source::Supervisor;
+        self.logger.log(&Entry { source, group: &group.name, pid, record });
+    }
+}
+
+fn tell_quit(process: &mut Process, reason: QuitReason, limit: Duration) {
+    let message = ToWorker::Quit { reason, limit_ms: milliseconds(limit) }.encode();
+    let told = process.control.as_ref().map(|fd| send(fd.as_fd(), &message, &[], false));
+    match told {
+        Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+        _ => process.quit = None,
+    }
+}
+
+fn read_output(output: &mut Output, logger: &Logger) -> bool {
+    let (group, pid) = (output.group.clone(), output.pid);
+    output.read(&mut |line| log_line(logger, &group, pid, line))
+}
+
+/// The level that the reference gives to what applications print.
+const OUTPUT: u8 = 3;
+
+fn log_line(logger: &Logger, group: &[u8], pid: i32, line: &[u8]) {
+    let record = Record::new(OUTPUT, 0, line);
+    logger.log(&Entry { source: Source::Output, group, pid, record });
+}
+
+/// What a worker says is shown, not obeyed.
+fn printable(bytes: &[u8]) -> String {
+    let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+    bytes.iter().map(shown).collect()
+}

@@ -1,0 +1,576 @@
+//! The supervisor's loop: what it hears, and whom it concerns.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::net::sockopt::set_socket_passcred;
+use rustix::process::Signal;
+
+use super::group::{Effects, Group, Shown};
+use super::machine::{About, Machine};
+use super::process::{Output, Process, as_pipe, is_connection, is_control, is_memory};
+use super::signals::Signals;
+use super::spawn::Surroundings;
+use crate::board::{Board, Capacity, Cells, State};
+use crate::config::Config;
+use crate::control::{
+    Connect, FromParent, FromWorker, MAX_MESSAGE, QuitReason, Register, ToWorker,
+};
+use crate::log::{Entry, Source};
+use crate::sys::{Exit, Received, Watch, read_blob, reap, receive, send, set_cloexec};
+
+/// Numbers of the descriptors that the supervisor is started with.
+pub(crate) mod given {
+    /// Its end of the socket to the server's parent.
+    pub(crate) const PARENT: i32 = 3;
+    /// Where children's connections come in.
+    pub(crate) const CHILDREN: i32 = 4;
+    /// Where workers register.
+    pub(crate) const WORKERS: i32 = 5;
+    /// The end of the same that workers get.
+    pub(crate) const REGISTRATION: i32 = 6;
+    /// The board, for writing.
+    pub(crate) const BOARD: i32 = 7;
+    /// The cells.
+    pub(crate) const CELLS: i32 = 8;
+}
+
+/// Most messages that are taken from one sender before the others get their turn.
+const TURN: usize = 64;
+/// How often it looks after what nobody reports.
+const LOOK: Duration = Duration::from_secs(1);
+/// What is due so soon is done now.
+const SOON: Duration = Duration::from_millis(10);
+/// How long a worker without a control socket is believed to be just ending.
+const LOST: Duration = Duration::from_secs(2);
+
+/// The supervisor.
+struct Supervisor {
+    machine: Machine,
+    parent: OwnedFd,
+    parent_watch: Watch,
+    children: OwnedFd,
+    workers: OwnedFd,
+    signals: Signals,
+    groups: BTreeMap<u32, Group>,
+    swaps: usize,
+    /// Number of the configuration; 0 before there is one.
+    config: u32,
+    stopping: bool,
+    looked: Instant,
+}
+
+/// Is the supervisor, until everything has ended. The arguments are the parent's process and the
+/// capacity of the board; descriptors are at fixed numbers.
+///
+/// # Errors
+/// It was not started as a supervisor is.
+///
+/// # Safety
+/// Nothing else in this process uses descriptors 3 to 8, and it has one thread.
+pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let numbers: Vec<u32> =
+        args.skip(1).filter_map(|arg| arg.to_str().and_then(|arg| arg.parse().ok())).collect();
+    let [parent, groups, slots, children] = numbers[..] else {
+        let text = "this program is started by a web server's module, not by hand";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    };
+    let capacity = Capacity { groups, slots, children }.bounded();
+    let take = |number: RawFd| -> io::Result<OwnedFd> {
+        // SAFETY: F_GETFD takes no argument.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it is open (just asked), and by contract nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(number) };
+        set_cloexec(fd.as_fd())?;
+        Ok(fd)
+    };
+    let socket = take(given::PARENT)?;
+    let children = take(given::CHILDREN)?;
+    let workers = take(given::WORKERS)?;
+    let registration = take(given::REGISTRATION)?;
+    let board = Board::map(take(given::BOARD)?.as_fd(), capacity, true)?;
+    let cells = Cells::map(take(given::CELLS)?, capacity)?;
+    set_socket_passcred(&workers, true)?;
+    let around = Surroundings::new(registration, raise_descriptors())?;
+    let machine = Machine::new(board, cells, around)?;
+    let signals = Signals::new()?;
+    let _ = rustix::thread::set_name(c"wsgi-supervisor");
+    let parent = i32::try_from(parent).unwrap_or(0);
+    let Some(parent_watch) = Watch::new(parent)?.filter(|_| is_child_of(parent)) else {
+        // It was gone before we looked.
+        return Ok(());
+    };
+    machine.watch(socket.as_fd(), About::Parent, 0)?;
+    machine.watch(signals.fd(), About::Signals, 0)?;
+    if let Some(fd) = parent_watch.fd() {
+        machine.watch(fd, About::ParentEnd, 0)?;
+    }
+    // Children and workers are heard once there is a configuration.
+    machine.logger.say(6, "Process supervisor started.");
+    let mut supervisor = Supervisor {
+        machine,
+        parent: socket,
+        parent_watch,
+        children,
+        workers,
+        signals,
+        groups: BTreeMap::new(),
+        swaps: 1,
+        config: 0,
+        stopping: false,
+        looked: Instant::now(),
+    };
+    supervisor.run();
+    supervisor.machine.logger.say(6, "Process supervisor stopped.");
+    Ok(())
+}
+
+/// Each worker takes some descriptors. The workers get the limit as it was.
+fn raise_descriptors() -> (u64, u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+}
+
+fn is_child_of(parent: i32) -> bool {
+    rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent)
+}
+
+impl Supervisor {
+    fn run(&mut self) {
+        let mut events =
+            [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 64];
+        while !self.is_over() {
+            let now = Instant::now();
+            let next = self.groups.values().filter_map(|group| group.next_tick(now)).min();
+            let wait = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+            // Rounded up, so that what is due is due.
+            let wait = wait + Duration::from_millis(1);
+            let timeout = rustix::event::Timespec {
+                tv_sec: wait.as_secs() as i64,
+                tv_nsec: wait.subsec_nanos().into(),
+            };
+            let count = epoll::wait(&self.machine.epoll, &mut events[..], Some(&timeout));
+            let count = count.unwrap_or_default();
+            for event in &events[..count] {
+                if let Some((about, number)) = About::decode(event.data.u64()) {
+                    self.on_event(about, number);
+                }
+            }
+            self.tick();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping && self.groups.values().all(Group::is_over)
+    }
+
+    fn on_event(&mut self, about: About, number: u32) {
+        match about {
+            About::Parent => self.read_parent(),
+            About::ParentEnd => self.stop(),
+            About::Children => self.read_children(),
+            About::Workers => self.read_workers(),
+            About::Signals => self.read_signals(),
+            About::Control => self.read_control(number),
+            About::End => self.on_end(number),
+            About::Output => self.machine.read_output(number),
+            About::Report => self.read_report(number),
+            About::Orphan => self.machine.read_orphan(number),
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now - self.looked >= LOOK {
+            self.looked = now;
+            self.look_around(now);
+        }
+        for group in self.groups.values_mut() {
+            // Draining ones are looked at each time, as they are asked for by the tick they need.
+            if group.next_tick(now).is_some_and(|at| at <= now + SOON) {
+                group.tick(now, &mut self.machine);
+            }
+        }
+        let mut swapping = self.groups.values().filter(|group| group.is_swapping()).count();
+        for group in self.groups.values_mut() {
+            if swapping >= self.swaps {
+                break;
+            }
+            if group.wants_swap(now) {
+                group.begin_swap(now, &mut self.machine);
+                swapping += usize::from(group.is_swapping());
+            }
+        }
+    }
+
+    /// What nobody reports.
+    fn look_around(&mut self, now: Instant) {
+        self.machine.cells.clear_dead();
+        self.machine.repeat_quits();
+        self.machine.reap_strays();
+        if self.parent_watch.has_ended() || !is_child_of(self.parent_watch.pid()) {
+            self.stop();
+        }
+        // Where there are no pidfds.
+        let ended: Vec<u32> = self
+            .machine
+            .processes
+            .iter()
+            .filter(|(_, process)| process.watch.fd().is_none() && !process.child)
+            .filter(|(_, process)| process.watch.has_ended())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            self.finish(number, Exit::Unknown);
+        }
+        let lost: Vec<(u32, u32)> = self
+            .machine
+            .processes
+            .values_mut()
+            .filter(|process| process.lost.is_some_and(|since| now - since >= LOST))
+            .map(|process| {
+                process.lost = None;
+                (process.group, process.slot)
+            })
+            .collect();
+        for (group, slot) in lost {
+            let Some(group) = self.groups.get_mut(&group) else { continue };
+            let text = "A process has closed what it is controlled by; ending it.";
+            let pid = self.machine.at(slot).map_or(0, |process| process.watch.pid());
+            self.machine.log(super::group::Level::Error, group.config(), pid, text);
+            group.on_stopping(slot, now, &mut self.machine);
+            self.machine.signal(slot, Signal::TERM);
+        }
+        for group in self.groups.values_mut() {
+            group.tick(now, &mut self.machine);
+        }
+        // A group that is configured no longer serves children which know it until they are gone.
+        let unneeded = self.machine.cells.oldest_config().is_none_or(|old| old >= self.config);
+        for group in self.groups.values_mut().filter(|group| group.is_removed() && unneeded) {
+            group.stop(QuitReason::Replaced, now, &mut self.machine);
+        }
+        if !self.stopping {
+            self.groups.retain(|_, group| !group.is_over());
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        if let Some(fd) = self.parent_watch.fd() {
+            let _ = epoll::delete(&self.machine.epoll, fd);
+        }
+        let now = Instant::now();
+        for group in self.groups.values_mut() {
+            group.stop(QuitReason::Stop, now, &mut self.machine);
+        }
+    }
+
+    fn read_signals(&mut self) {
+        while let Some(signal) = self.signals.take() {
+            match signal {
+                libc::SIGTERM | libc::SIGINT => self.stop(),
+                libc::SIGCHLD => {
+                    let children: Vec<(u32, i32)> = self
+                        .machine
+                        .processes
+                        .iter()
+                        .filter(|(_, process)| process.child && process.watch.fd().is_none())
+                        .map(|(number, process)| (*number, process.watch.pid()))
+                        .collect();
+                    for (number, pid) in children {
+                        if let Some(exit) = reap(pid) {
+                            self.finish(number, exit);
+                        }
+                    }
+                    self.machine.reap_strays();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_parent(&mut self) {
+        let mut buffer = [0; 64];
+        for _ in 0..TURN {
+            match receive(self.parent.as_fd(), &mut buffer, false) {
+                Ok(received) if received.length > 0 => {
+                    match FromParent::decode(&buffer[..received.length]) {
+                        Ok(FromParent::Quit) => self.stop(),
+                        Ok(FromParent::Configure { config }) => self.configure(config, received),
+                        Err(error) => {
+                            let text = format!("Unable to understand the server: {error}.");
+                            self.machine.logger.say(3, &text);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The parent makes another one if it lives; whether it lives is asked elsewhere.
+                _ => {
+                    let _ = epoll::delete(&self.machine.epoll, &self.parent);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn configure(&mut self, number: u32, received: Received) {
+        let mut fds = received.fds.into_iter();
+        let Some(blob) = fds.next() else { return };
+        self.machine.logger.set(fds.next(), fds.next());
+        let bytes = read_blob(blob.as_fd(), Config::MAX);
+        let config = bytes
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Config::decode(&bytes).map_err(|error| error.to_string()));
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                let text = format!("Unable to read the configuration of process groups: {error}.");
+                self.machine.logger.say(3, &text);
+                return;
+            }
+        };
+        let slots = self.machine.board.capacity().slots;
+        let groups = self.machine.board.capacity().groups;
+        let first = std::mem::replace(&mut self.config, number) == 0;
+        self.swaps = config.swaps as usize;
+        let now = Instant::now();
+        let mut known: Vec<u32> = self.groups.keys().copied().collect();
+        for group in config.groups {
+            let fits = group.first.checked_add(group.slots).is_some_and(|end| end <= slots);
+            if !fits || group.group >= groups {
+                self.machine.logger.say(3, "A process group does not fit the board.");
+                continue;
+            }
+            known.retain(|number| *number != group.group);
+            match self.groups.get_mut(&group.group) {
+                Some(known) => known.configure(group, number, now, &mut self.machine),
+                None => {
+                    let mut new = Group::new(group, number);
+                    expect(&mut new, &mut self.machine, now);
+                    new.settle(now, &mut self.machine);
+                    self.groups.insert(new.config().group, new);
+                }
+            }
+        }
+        for number in known {
+            if let Some(group) = self.groups.get_mut(&number) {
+                group.remove();
+            }
+        }
+        if first {
+            let children = self.machine.watch(self.children.as_fd(), About::Children, 0);
+            let workers = self.machine.watch(self.workers.as_fd(), About::Workers, 0);
+            if children.and(workers).is_err() {
+                self.machine.logger.say(3, "Unable to listen to the server's children.");
+            }
+        }
+        if self.stopping {
+            for group in self.groups.values_mut() {
+                group.stop(QuitReason::Stop, now, &mut self.machine);
+            }
+        }
+    }
+
+    /// Ends of connections, to be passed on. Anybody who can run code in a child can send anything
+    /// here, so only what fits a worker that is there is passed on, and only sockets.
+    fn read_children(&mut self) {
+        let mut buffer = [0; 64];
+        for _ in 0..TURN {
+            let received = match receive(self.children.as_fd(), &mut buffer, false) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return,
+            };
+            let (Ok(connect), [end]) =
+                (Connect::decode(&buffer[..received.length]), &received.fds[..])
+            else {
+                continue;
+            };
+            let epoch = self.groups.get(&connect.group).and_then(|group| group.epoch(connect.slot));
+            if epoch == Some(connect.epoch) && is_connection(end) {
+                self.machine.connect(connect.slot, connect.domain, end);
+            }
+        }
+    }
+
+    /// Workers of an earlier supervisor. They run applications, so they are believed only what the
+    /// kernel says about them and what an earlier supervisor wrote on the board.
+    fn read_workers(&mut self) {
+        let mut buffer = [0; 64];
+        for _ in 0..TURN {
+            let received = match receive(self.workers.as_fd(), &mut buffer, false) {
+                Ok(received) => received,
+                Err(_) => return,
+            };
+            let Ok(register) = Register::decode(&buffer[..received.length]) else { continue };
+            let (Some((pid, uid)), Ok([control, output, status])) =
+                (received.sender, <[OwnedFd; 3]>::try_from(received.fds))
+            else {
+                continue;
+            };
+            if !is_control(&control) || !is_memory(&status) || as_pipe(&output).is_err() {
+                continue;
+            }
+            let Register { group, slot, epoch, .. } = register;
+            let known = match self.groups.get_mut(&group) {
+                Some(group) => group.adopt(slot, epoch, pid, uid),
+                None => false,
+            };
+            if !known {
+                let quit = ToWorker::Quit { reason: QuitReason::NotWanted, limit_ms: 5000 };
+                let _ = send(control.as_fd(), &quit.encode(), &[], false);
+                continue;
+            }
+            if let Err(error) = self.adopt(&register, pid, [control, output, status]) {
+                let text = format!("Unable to take over process (pid={pid}): {error}.");
+                self.machine.logger.say(3, &text);
+                if let Some(group) = self.groups.get_mut(&group) {
+                    let now = Instant::now();
+                    group.on_end(slot, Exit::Unknown, None, "", now, &mut self.machine);
+                }
+            }
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        register: &Register,
+        pid: i32,
+        [control, output, status]: [OwnedFd; 3],
+    ) -> io::Result<()> {
+        let Register { group, slot, .. } = *register;
+        let Some(config) = self.groups.get(&group).map(Group::config) else { return Ok(()) };
+        let Some(watch) = Watch::new(pid)? else { return Err(io::ErrorKind::NotFound.into()) };
+        let _ = send(control.as_fd(), &ToWorker::Registered.encode(), &[], false);
+        let name = config.name.clone();
+        let threads = config.threads.saturating_mul(config.domains.into());
+        self.machine.take(Process {
+            group,
+            slot,
+            watch,
+            child: false,
+            control: Some(control),
+            lost: None,
+            output: Output::new(output, &name, pid),
+            status,
+            threads,
+            report: None,
+            reports: Vec::new(),
+            killed: false,
+            quit: None,
+        })
+    }
+
+    /// What a worker says.
+    fn read_control(&mut self, number: u32) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let now = Instant::now();
+        for _ in 0..TURN {
+            let Some(process) = self.machine.processes.get(&number) else { return };
+            let Some(control) = &process.control else { return };
+            let (slot, pid) = (process.slot, process.watch.pid());
+            let received = receive(control.as_fd(), &mut buffer, false);
+            let length = match received {
+                Ok(received) if received.length > 0 => received.length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => return self.machine.lose_control(number, now),
+            };
+            let Some(group) = self.groups.get_mut(&process.group) else { return };
+            let machine = &mut self.machine;
+            match FromWorker::decode(&buffer[..length]) {
+                Ok(FromWorker::Ready) => group.on_ready(slot, now, machine),
+                Ok(FromWorker::Loaded(key)) => group.on_loaded(slot, key),
+                Ok(FromWorker::Failed { key: _, text }) => {
+                    group.on_failed(slot);
+                    let text = String::from_utf8_lossy(text);
+                    machine.log(super::group::Level::Error, group.config(), pid, &text);
+                }
+                Ok(FromWorker::Reload { key, version }) => {
+                    group.on_reload(slot, key, version, now, machine);
+                }
+                Ok(FromWorker::Retire(reason)) => group.on_retire(slot, reason, now, machine),
+                Ok(FromWorker::Log(record)) => {
+                    let group = &group.config().name;
+                    machine.logger.log(&Entry { source: Source::Worker, group, pid, record });
+                }
+                Ok(FromWorker::Stopping) => group.on_stopping(slot, now, machine),
+                Err(error) => {
+                    let text = format!("Unable to understand a process: {error}.");
+                    machine.log(super::group::Level::Error, group.config(), pid, &text);
+                    return machine.lose_control(number, now);
+                }
+            }
+        }
+    }
+
+    fn read_report(&mut self, number: u32) {
+        let Some(process) = self.machine.processes.get_mut(&number) else { return };
+        let open = process.report.is_some();
+        process.read_report();
+        if process.report.is_some() || !open {
+            return;
+        }
+        let (reports, pid) = (process.reported(), process.watch.pid());
+        let Some(group) = self.groups.get(&process.group) else { return };
+        for report in reports.iter().filter(|report| report.is_warning()) {
+            let config = group.config();
+            let name = String::from_utf8_lossy(&config.name);
+            let text = format!("Process '{name}' (pid={pid}): {}.", report.explain(config));
+            self.machine.log(super::group::Level::Warning, config, pid, &text);
+        }
+    }
+
+    /// A process' pidfd says that it has ended.
+    fn on_end(&mut self, number: u32) {
+        let Some(process) = self.machine.processes.get(&number) else { return };
+        let exit = match process.child {
+            true => match reap(process.watch.pid()) {
+                Some(exit) => exit,
+                None => return,
+            },
+            false => Exit::Unknown,
+        };
+        self.finish(number, exit);
+    }
+
+    /// A process has ended.
+    fn finish(&mut self, number: u32, exit: Exit) {
+        // What it said before comes first.
+        self.read_control(number);
+        let Some((process, hint)) = self.machine.remove(number, exit) else { return };
+        let reports = process.reported();
+        let Process { group, slot, output, .. } = process;
+        self.machine.leave_output(output);
+        let Some(group) = self.groups.get_mut(&group) else { return };
+        let why = reports.iter().find(|report| !report.is_warning());
+        let why = why.map(|report| report.explain(group.config()));
+        let now = Instant::now();
+        group.on_end(slot, exit, why.as_deref(), &hint, now, &mut self.machine);
+    }
+}
+
+/// Takes note of what an earlier supervisor has left in a group's slots.
+fn expect(group: &mut Group, machine: &mut Machine, now: Instant) {
+    let config = group.config();
+    for slot in config.first..config.first + config.slots {
+        let at = machine.board.slot(slot);
+        let crate::board::Slot { state, epoch, generation, pid, config, uid } = at;
+        let shown = Shown { state, epoch, generation, pid, config, uid };
+        match state {
+            State::Free => {}
+            State::Starting => machine.show(slot, &Shown { state: State::Free, pid: 0, ..shown }),
+            _ => group.expect(slot, &shown, now),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Real supervisors, workers and children, without a web server and without Python.
+//!
+//! This executable is also what the supervisor starts as workers, and what plays a server's parent
+//! or a child where a test needs one that it can kill: its first argument says which. So it has a
+//! harness of its own, which understands the arguments of the usual one.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../app/mod.rs"]
+mod app;
+#[path = "../app/ask.rs"]
+mod ask;
+
+mod adoption;
+mod server;
+mod serving;
+mod worker;
+
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// All tests together end after this, whatever hangs.
+const LIMIT: Duration = Duration::from_secs(400);
+
+fn main() {
+    let mut args = std::env::args();
+    if args.nth(1).as_deref() == Some("worker") {
+        worker::main();
+    }
+    let mut arguments = Arguments::from_args();
+    // They wait more than they compute, but compare times.
+    arguments.test_threads.get_or_insert(4);
+    std::thread::spawn(|| {
+        std::thread::sleep(LIMIT);
+        eprintln!("the tests take too long");
+        // What was started ends with its parent.
+        std::process::abort();
+    });
+    let mut trials = Vec::new();
+    let mut add = |name: &str, test: fn()| {
+        trials.push(Trial::test(name, move || {
+            test();
+            Ok(())
+        }));
+    };
+    serving::tests(&mut add);
+    adoption::tests(&mut add);
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Names tests as functions are named.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident)*) => {
+        pub(crate) fn tests(add: &mut dyn FnMut(&str, fn())) {
+            let module = module_path!().rsplit("::").next().unwrap_or_default();
+            $(add(&format!("{module}::{}", stringify!($name)), $name);)*
+        }
+    };
+}
