@@ -2,7 +2,7 @@
 //!
 //! They are plain module objects made here, not imported: `mod_wsgi` is also the name of a package
 //! on PyPI, whose `__path__` ours takes over so that its sub-packages can be imported inside the
-//! server, too. Built-in functions find their group through a capsule.
+//! server, too. Built-in functions find their group through the state of the module.
 //!
 //! Names and behaviour are those of mod_wsgi 6.1.1,
 //! <https://modwsgi.readthedocs.io/en/latest/user-guides/>.
@@ -13,6 +13,7 @@ mod functions;
 mod streams;
 
 use std::ffi::CStr;
+use std::ptr;
 use std::sync::{Arc, Once};
 
 use engine_api::Level;
@@ -39,8 +40,8 @@ pub(crate) fn create<'py>(
     group: &'static Group,
     core: &wsgi_core::State,
 ) -> py::Result<'py, Bound<'py>> {
-    let module = new_module(py, c"mod_wsgi")?;
-    let support = support(py, group)?;
+    let module = own_module(py, group)?;
+    let support = support(&module)?;
     if let Some(package) = import_user(py, group, c"mod_wsgi") {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -103,7 +104,7 @@ fn add_attributes<'py>(
     ] {
         module.set_attr(name, &value)?;
     }
-    functions::add(py, group, module)
+    functions::add(module)
 }
 
 /// `(6, 1, 1)`
@@ -113,12 +114,13 @@ fn version<'py>(py: Token<'py>, version: [u32; 3]) -> py::Result<'py, Bound<'py>
 }
 
 /// Runs `support.py`; the result is its namespace.
-fn support<'py>(py: Token<'py>, group: &'static Group) -> py::Result<'py, Bound<'py>> {
+fn support<'py>(module: &Bound<'py>) -> py::Result<'py, Bound<'py>> {
+    let py = module.py();
     let namespace = py.dict()?;
     let builtins = py.import(c"builtins")?;
     namespace.dict_set(c"__builtins__", &builtins)?;
     namespace.dict_set(c"__name__", &py.str("mod_wsgi")?)?;
-    functions::add_to_support(py, group, &namespace)?;
+    functions::add_to_support(module, &namespace)?;
     let (source, file) = (py.str(SUPPORT)?, py.str("<mod_wsgi>")?);
     let code = builtins.call_method(c"compile", &[&source, &file, &py.str("exec")?])?;
     builtins.call_method(c"exec", &[&code, &namespace])?;
@@ -157,6 +159,65 @@ fn import_user<'py>(py: Token<'py>, group: &Group, name: &CStr) -> Option<Bound<
             None
         }
     }
+}
+
+/// The `mod_wsgi` module: what an extension module of that name would be, with the group as state.
+///
+/// <https://docs.python.org/3/c-api/module.html#initializing-c-modules>
+fn own_module<'py>(py: Token<'py>, group: &'static Group) -> py::Result<'py, Bound<'py>> {
+    // Both live as long as the module, which is as long as its interpreter: until the process ends.
+    let slots = Box::leak(Box::new(SLOTS));
+    let definition = Box::leak(Box::new(ffi::PyModuleDef {
+        m_base: ffi::PyModuleDef_HEAD_INIT,
+        m_name: c"mod_wsgi".as_ptr(),
+        m_doc: ptr::null(),
+        m_size: size_of::<*const Group>() as ffi::Py_ssize_t,
+        m_methods: ptr::null_mut(),
+        m_slots: slots.as_mut_ptr(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    }));
+    let machinery = py.import(c"importlib.machinery")?;
+    let spec = machinery.call_method(c"ModuleSpec", &[&py.str("mod_wsgi")?, &py.none()])?;
+    // SAFETY: attached; a definition that stays, with slots that end with zeros; executing it makes
+    // the state, of the size and alignment of a pointer.
+    unsafe {
+        let module = ffi::PyModule_FromDefAndSpec(definition, spec.as_ptr());
+        let module = Bound::from_owned(py, module)?;
+        if ffi::PyModule_ExecDef(module.as_ptr(), definition) != 0 {
+            return Err(Error::fetch(py));
+        }
+        let state = ffi::PyModule_GetState(module.as_ptr()).cast::<*const Group>();
+        if state.is_null() {
+            return Err(runtime_error(py, "a module without state"));
+        }
+        state.write(group);
+        Ok(module)
+    }
+}
+
+/// The module can be in interpreters with a GIL of their own, and needs none: it keeps nothing
+/// beyond its state.
+const SLOTS: [ffi::PyModuleDef_Slot; SLOT_COUNT] = [
+    #[cfg(Py_3_12)]
+    ffi::PyModuleDef_Slot {
+        slot: ffi::Py_mod_multiple_interpreters,
+        value: ffi::Py_MOD_PER_INTERPRETER_GIL_SUPPORTED,
+    },
+    #[cfg(Py_3_13)]
+    ffi::PyModuleDef_Slot { slot: ffi::Py_mod_gil, value: ffi::Py_MOD_GIL_NOT_USED },
+    ffi::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() },
+];
+const SLOT_COUNT: usize = 1 + cfg!(Py_3_12) as usize + cfg!(Py_3_13) as usize;
+
+/// The group of a `mod_wsgi` module.
+///
+/// # Safety
+/// Attached; `module` was made by `own_module`.
+unsafe fn group_of(module: *mut ffi::PyObject) -> Option<&'static Group> {
+    // SAFETY: by contract; the state holds a group, and groups live as long as the process.
+    unsafe { ffi::PyModule_GetState(module).cast::<*const Group>().as_ref()?.as_ref() }
 }
 
 fn new_module<'py>(py: Token<'py>, name: &CStr) -> py::Result<'py, Bound<'py>> {

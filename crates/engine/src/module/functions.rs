@@ -3,7 +3,7 @@
 //! They take positional arguments only, in C's oldest convention, whose error messages are part of
 //! the interface.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 
 use engine_api::{Level, Record};
 use py::class::Table;
@@ -18,9 +18,6 @@ use super::{runtime_error, type_error};
 
 type Function = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
 
-/// Name of the capsules that lead to a group.
-const GROUP: &CStr = c"mod_wsgi.group";
-
 static PUBLIC: Table<[ffi::PyMethodDef; 4]> = Table([
     function(c"subscribe_events", subscribe_events, ffi::METH_VARARGS),
     function(c"subscribe_shutdown", subscribe_shutdown, ffi::METH_VARARGS),
@@ -34,27 +31,20 @@ static SUPPORT: Table<[ffi::PyMethodDef; 2]> = Table([
 ]);
 
 /// Adds the functions that applications use.
-pub(super) fn add<'py>(
-    py: Token<'py>,
-    group: &'static Group,
-    module: &Bound<'py>,
-) -> py::Result<'py, ()> {
-    let capsule = capsule(py, group)?;
+pub(super) fn add<'py>(module: &Bound<'py>) -> py::Result<'py, ()> {
     for definition in &PUBLIC.0 {
-        module.set_attr(name(definition), &bound_function(py, definition, &capsule)?)?;
+        module.set_attr(name(definition), &bound_function(definition, module)?)?;
     }
     Ok(())
 }
 
-/// Adds the functions that `support.py` uses.
+/// Adds the functions that `support.py` uses to its namespace.
 pub(super) fn add_to_support<'py>(
-    py: Token<'py>,
-    group: &'static Group,
+    module: &Bound<'py>,
     namespace: &Bound<'py>,
 ) -> py::Result<'py, ()> {
-    let capsule = capsule(py, group)?;
     for definition in &SUPPORT.0 {
-        namespace.dict_set(name(definition), &bound_function(py, definition, &capsule)?)?;
+        namespace.dict_set(name(definition), &bound_function(definition, module)?)?;
     }
     Ok(())
 }
@@ -63,7 +53,7 @@ unsafe extern "C" fn subscribe_events(
     this: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls, with the capsule and a tuple.
+    // SAFETY: Python calls, with the module and a tuple.
     unsafe { guard::object(|py| subscribe(py, this, args, c"event_callbacks")) }
 }
 
@@ -71,7 +61,7 @@ unsafe extern "C" fn subscribe_shutdown(
     this: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls, with the capsule and a tuple.
+    // SAFETY: Python calls, with the module and a tuple.
     unsafe { guard::object(|py| subscribe(py, this, args, c"shutdown_callbacks")) }
 }
 
@@ -79,7 +69,7 @@ unsafe extern "C" fn subscribe_signals(
     this: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls, with the capsule and a tuple.
+    // SAFETY: Python calls, with the module and a tuple.
     unsafe {
         guard::object(|py| {
             let group = group(py, this)?;
@@ -103,7 +93,7 @@ unsafe extern "C" fn request_data(
     this: *mut ffi::PyObject,
     _: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls, with the capsule; the data of a running request is alive.
+    // SAFETY: Python calls, with the module; the data of a running request is alive.
     unsafe {
         guard::object(|py| {
             current::with(group(py, this)?, |current| Bound::from_borrowed(py, current.data))
@@ -118,7 +108,7 @@ unsafe extern "C" fn write(
     this: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: `support.py` calls, with the capsule and a tuple.
+    // SAFETY: `support.py` calls, with the module and a tuple.
     unsafe {
         guard::object(|py| {
             let group = group(py, this)?;
@@ -151,7 +141,7 @@ unsafe extern "C" fn threshold(
     this: *mut ffi::PyObject,
     _: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: `support.py` calls, with the capsule.
+    // SAFETY: `support.py` calls, with the module.
     unsafe {
         guard::object(|py| {
             let group = group(py, this)?;
@@ -222,32 +212,25 @@ unsafe fn only_argument<'py>(
     }
 }
 
-/// The group behind a capsule.
+/// The group of the module.
 ///
 /// # Safety
-/// `this` is what Python passed to a function of this file: the capsule it was bound to.
+/// `this` is what Python passed to a function of this file: the module it was bound to.
 unsafe fn group<'py>(py: Token<'py>, this: *mut ffi::PyObject) -> py::Result<'py, &'static Group> {
-    // SAFETY: a capsule made below, of a group, which lives as long as the process.
-    let group = unsafe { ffi::PyCapsule_GetPointer(this, GROUP.as_ptr()).cast::<Group>().as_ref() };
-    group.ok_or_else(|| py::Error::fetch(py))
+    // SAFETY: by contract.
+    unsafe { super::group_of(this) }.ok_or_else(|| runtime_error(py, "mod_wsgi is not set up"))
 }
 
-fn capsule<'py>(py: Token<'py>, group: &'static Group) -> py::Result<'py, Bound<'py>> {
-    let pointer = std::ptr::from_ref(group).cast_mut().cast::<c_void>();
-    // SAFETY: attached; the pointer is not NULL and the name is static; no destructor.
-    unsafe { Bound::from_owned(py, ffi::PyCapsule_New(pointer, GROUP.as_ptr(), None)) }
-}
-
+/// A function whose `__self__` is the module, as if it had been defined with it.
 fn bound_function<'py>(
-    py: Token<'py>,
     definition: &'static ffi::PyMethodDef,
-    this: &Bound<'py>,
+    module: &Bound<'py>,
 ) -> py::Result<'py, Bound<'py>> {
     let definition = std::ptr::from_ref(definition).cast_mut();
     // SAFETY: attached; the definition is static and CPython only reads it.
     unsafe {
-        let function = ffi::PyCFunction_NewEx(definition, this.as_ptr(), std::ptr::null_mut());
-        Bound::from_owned(py, function)
+        let function = ffi::PyCFunction_NewEx(definition, module.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned(module.py(), function)
     }
 }
 
