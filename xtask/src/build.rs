@@ -4,7 +4,7 @@
 //! ```text
 //! target/dist/mod_wsgi.so                          what Apache loads
 //! target/dist/engines/_mod_wsgi.<SOABI>.so         one per Python minor version
-//! target/dist/wsgi-supervisor                      daemon mode, where that crate exists
+//! target/dist/wsgi-supervisor                      starts the workers of daemon mode
 //! target/dist/default-python                       prefix of the first Python, one line
 //! ```
 //!
@@ -111,13 +111,8 @@ pub(crate) fn build(machine: &Machine, pythons: &[Python], profile: Profile) -> 
     let module =
         compile(cargo_build("mod-wsgi", profile).env("APXS", &machine.apache.apxs), "cdylib")?;
     check_module(&module, profile)?;
-    let supervisor = match has_binary("daemon", "wsgi-supervisor")? {
-        true => {
-            let mut command = cargo_build("daemon", profile);
-            Some(compile(command.args(["--bin", "wsgi-supervisor"]), "bin")?)
-        }
-        false => None,
-    };
+    let mut supervisor = cargo_build("daemon", profile);
+    let supervisor = compile(supervisor.args(["--bin", "wsgi-supervisor"]), "bin")?;
     let mut engines: Vec<(PathBuf, PathBuf)> = Vec::new();
     for python in pythons {
         let place = dist.engine(python);
@@ -129,9 +124,7 @@ pub(crate) fn build(machine: &Machine, pythons: &[Python], profile: Profile) -> 
 
     std::fs::create_dir_all(dist.engines())?;
     replace(&module, &dist.module())?;
-    if let Some(supervisor) = supervisor {
-        replace(&supervisor, &dist.supervisor())?;
-    }
+    replace(&supervisor, &dist.supervisor())?;
     for (from, to) in &engines {
         replace(from, to)?;
     }
@@ -155,9 +148,7 @@ fn report(dist: &Dist, machine: &Machine) -> Result<()> {
     };
     let apache = &machine.apache;
     line(&dist.module(), &format!("Apache {} ({})", apache.version, apache.apxs.display()))?;
-    if dist.supervisor().exists() {
-        line(&dist.supervisor(), "daemon mode")?;
-    }
+    line(&dist.supervisor(), "daemon mode")?;
     for python in &machine.pythons {
         line(&dist.engine(python), &python.describe())?;
         if python.library.is_none() {
@@ -231,20 +222,6 @@ fn artifact(messages: &str, kind: &str) -> Option<PathBuf> {
         _ => !name.ends_with(".d"),
     };
     files.find(fits).map(PathBuf::from)
-}
-
-/// Whether the workspace has this executable (yet).
-fn has_binary(package: &str, binary: &str) -> Result<bool> {
-    let metadata = crate::tidy::layers::metadata()?;
-    let found = metadata["packages"].as_array().into_iter().flatten().any(|candidate| {
-        candidate["name"] == package
-            && candidate["targets"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|target| target["name"] == binary && target["kind"][0] == "bin")
-    });
-    Ok(found)
 }
 
 /// Copies a file beside its destination and renames it there, readable for everybody.

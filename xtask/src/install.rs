@@ -60,9 +60,8 @@ fn copy(dist: &Dist, target: &Path) -> Result<()> {
         kept.push(entry.file_name());
     }
     for file in [dist.supervisor(), dist.default_python()] {
-        if let (true, Some(name)) = (file.is_file(), file.file_name()) {
-            replace(&file, &support.join(name))?;
-        }
+        let name = file.file_name().with_context(|| file.display().to_string())?;
+        replace(&file, &support.join(name))?;
     }
     // The module comes last: until then an old one finds a complete set of its own or the new one.
     replace(&dist.module(), &target.join("mod_wsgi.so"))?;
@@ -98,6 +97,7 @@ mod tests {
         for (path, text) in [
             (dist.module(), "module"),
             (dist.engines().join("_mod_wsgi.cpython-313-x.so"), "engine"),
+            (dist.supervisor(), "supervisor"),
             (dist.default_python(), "/usr\n"),
         ] {
             std::fs::write(path, text).unwrap();
@@ -113,6 +113,6 @@ mod tests {
         assert_eq!(read("mod_wsgi/engines/_mod_wsgi.cpython-313-x.so"), "engine");
         assert_eq!(read("mod_wsgi/default-python"), "/usr\n");
         assert!(!old.exists());
-        assert!(!target.join("mod_wsgi/wsgi-supervisor").exists());
+        assert_eq!(read("mod_wsgi/wsgi-supervisor"), "supervisor");
     }
 }
