@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::PathBuf;
 use std::process::Command;
 use tests::http::{Browser, encode, field};
 use tests::{Mpm, Python, Server, Site, Venv, matrix};
@@ -81,55 +82,90 @@ fn django_admin_works() {
     matrix::for_each_cell(|cell| {
         let Some(venv) = Venv::with(&cell.python, &PACKAGES) else { return };
         let site = site(cell.mpm, &venv);
-        let project = site.path("project");
-        let django = |arguments: &[&str]| {
-            let mut command = Command::new(venv.executable());
-            command.args(arguments).current_dir(&project);
-            command.env("DJANGO_SUPERUSER_PASSWORD", "correct horse");
-            command.env("PYTHONDONTWRITEBYTECODE", "1");
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{arguments:?}: {output:?}");
-        };
-        std::fs::create_dir(&project).unwrap();
-        django(&["-m", "django", "startproject", "mysite", "."]);
-        django(&["manage.py", "migrate", "--verbosity", "0"]);
-        let account = ["--username", "admin", "--email", "admin@example.org"];
-        django(&[&["manage.py", "createsuperuser", "--no-input"][..], &account].concat());
-        site.writable("project");
-
+        let project = start_project(&site, &venv, "project");
         let server = site
             .conf(format!("WSGIPythonPath \"{}\"", project.display()))
             .conf(format!("WSGIScriptAlias / \"{}/mysite/wsgi.py\"", project.display()))
             .start();
         // The debug page's log of a page that is not there is Django's way, not ours.
         server.log().allow("Not Found: ");
-        use_django(&server);
+        use_django(&server, "");
         server.stop();
     });
 }
 
-fn use_django(server: &Server) {
-    let mut browser = Browser::new(server.address());
-    assert!(browser.get("/").unwrap().text().contains("The install worked successfully"));
-    assert_eq!(browser.get("/nowhere/").unwrap().status, 404);
-    let away = browser.get("/admin/").unwrap().with_status(302);
-    assert_eq!(away.header("Location").unwrap(), "/admin/login/?next=/admin/");
+/// Each in a sub-interpreter, on the same threads; SQLite calls back into Python.
+#[test]
+fn two_django_projects_work_side_by_side() {
+    matrix::for_each_cell(|cell| {
+        let Some(venv) = Venv::with(&cell.python, &PACKAGES) else { return };
+        let mut site = site(cell.mpm, &venv).one_child(2);
+        for name in ["one", "two"] {
+            let project = start_project(&site, &venv, name);
+            let script = site.write(
+                &format!("{name}.wsgi"),
+                format!(
+                    "import sys\nsys.path.insert(0, {:?})\nfrom mysite.wsgi import application\n",
+                    project.display().to_string()
+                ),
+            );
+            site = site.conf(format!("WSGIScriptAlias /{name} \"{}\"", script.display()));
+        }
+        let server = site.start();
+        server.log().allow("Not Found: ");
+        for mount in ["/one", "/two"] {
+            use_django(&server, mount);
+        }
+        server.stop();
+    });
+}
 
-    let page = browser.get("/admin/login/?next=/admin/").unwrap().with_status(200).text();
+/// A new project with an account, which the server may write to.
+fn start_project(site: &Site, venv: &Venv, name: &str) -> PathBuf {
+    let project = site.path(name);
+    let django = |arguments: &[&str]| {
+        let mut command = Command::new(venv.executable());
+        command.args(arguments).current_dir(&project);
+        command.env("DJANGO_SUPERUSER_PASSWORD", "correct horse");
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    std::fs::create_dir(&project).unwrap();
+    django(&["-m", "django", "startproject", "mysite", "."]);
+    django(&["manage.py", "migrate", "--verbosity", "0"]);
+    let account = ["--username", "admin", "--email", "admin@example.org"];
+    django(&[&["manage.py", "createsuperuser", "--no-input"][..], &account].concat());
+    site.writable(name)
+}
+
+fn use_django(server: &Server, mount: &str) {
+    let mut browser = Browser::new(server.address());
+    let at = |path: &str| format!("{mount}{path}");
+    assert!(browser.get(&at("/")).unwrap().text().contains("The install worked successfully"));
+    assert_eq!(browser.get(&at("/nowhere/")).unwrap().status, 404);
+    let away = browser.get(&at("/admin/")).unwrap().with_status(302);
+    assert_eq!(
+        away.header("Location").unwrap(),
+        format!("{mount}/admin/login/?next={mount}/admin/")
+    );
+
+    let (login, admin) = (at("/admin/login/"), at("/admin/"));
+    let page = browser.get(&format!("{login}?next={admin}")).unwrap().with_status(200).text();
     let token = field(&page, "csrfmiddlewaretoken").unwrap();
-    let mut fields = vec![("username", "admin"), ("password", "wrong"), ("next", "/admin/")];
+    let mut fields = vec![("username", "admin"), ("password", "wrong"), ("next", &admin)];
     fields.push(("csrfmiddlewaretoken", &token));
-    let refused = browser.submit("/admin/login/", &fields).unwrap().with_status(200);
+    let refused = browser.submit(&login, &fields).unwrap().with_status(200);
     assert!(refused.text().contains("Please enter the correct username"));
     fields[1] = ("password", "correct horse");
-    let without = browser.submit("/admin/login/", &fields[..3]).unwrap();
+    let without = browser.submit(&login, &fields[..3]).unwrap();
     assert_eq!(without.status, 403, "a form without its token is accepted");
     server.log().expect("Forbidden (CSRF token missing.)");
-    let accepted = browser.submit("/admin/login/", &fields).unwrap().with_status(302);
-    assert_eq!(accepted.header("Location").unwrap(), "/admin/");
+    let accepted = browser.submit(&login, &fields).unwrap().with_status(302);
+    assert_eq!(accepted.header("Location").unwrap(), admin);
     assert!(browser.cookie("sessionid").is_some());
 
-    let page = browser.get("/admin/auth/user/add/").unwrap().with_status(200).text();
+    let page = browser.get(&at("/admin/auth/user/add/")).unwrap().with_status(200).text();
     let token = field(&page, "csrfmiddlewaretoken").unwrap();
     let fields = [
         ("csrfmiddlewaretoken", token.as_str()),
@@ -139,9 +175,9 @@ fn use_django(server: &Server) {
         ("password2", "nanosecond wire"),
         ("_save", "Save"),
     ];
-    let saved = browser.submit("/admin/auth/user/add/", &fields).unwrap();
+    let saved = browser.submit(&at("/admin/auth/user/add/"), &fields).unwrap();
     assert_eq!(saved.status, 302, "{saved:?}");
-    let users = browser.get("/admin/auth/user/?q=grace").unwrap().with_status(200).text();
+    let users = browser.get(&at("/admin/auth/user/?q=grace")).unwrap().with_status(200).text();
     assert!(users.contains(">grace</a>") && users.contains("1 result"), "{users}");
 }
 

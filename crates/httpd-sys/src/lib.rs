@@ -24,6 +24,7 @@ mod guard;
 mod hook;
 mod image;
 mod input;
+mod lines;
 mod log;
 mod module;
 mod mpm;
@@ -49,6 +50,7 @@ pub use hook::{
 };
 pub use image::{Image, symbol};
 pub use input::Body;
+pub use lines::{Line, lines};
 pub use log::{Level, Location, Logger};
 pub use module::{Module, Record, is_loaded};
 pub use mpm::{Mpm, add_version_component, compiled_version, server_built, server_description};

@@ -17,6 +17,7 @@ use py::{Token, ffi};
 use crate::error::{Error, ErrorKind};
 use crate::interpreter::{Inner, Interpreter};
 use crate::reap;
+use crate::slot;
 
 /// A thread state that is used only by the thread it belongs to, or once that thread is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(crate) fn attach<R>(
         }
         ffi::PyEval_RestoreThread(state.0);
     }
-    let _attached = Attached { before };
+    let _attached = Attached { before, slot: slot::Bound::to(state) };
     // SAFETY: attached to this interpreter until `_attached` is dropped, after `f`.
     Ok(f(unsafe { Token::assume(interpreter.id) }))
 }
@@ -101,6 +102,8 @@ fn is_own(state: State) -> bool {
 struct Attached {
     /// What was attached before.
     before: Option<State>,
+    /// What the thread's slot was filled with for it.
+    slot: slot::Bound,
 }
 
 impl Drop for Attached {
@@ -109,6 +112,7 @@ impl Drop for Attached {
         // restored what they found.
         unsafe {
             ffi::PyEval_SaveThread();
+            self.slot.undo();
             if let Some(State(before)) = self.before {
                 ffi::PyEval_RestoreThread(before);
             }

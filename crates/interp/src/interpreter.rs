@@ -11,6 +11,7 @@ use py::{InterpreterId, Token, ffi};
 
 use crate::attach::{self, State};
 use crate::error::{Error, ErrorKind};
+use crate::slot;
 
 /// How a named interpreter is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,7 +142,7 @@ pub(crate) fn create(
     let own_gil = options.own_gil && Options::OWN_GIL;
     // SAFETY: the main interpreter's state, which is attached, and is attached again at the end
     // whatever happens. The new interpreter is never ended; its first state is this thread's.
-    unsafe {
+    slot::unbound(|| unsafe {
         let main = ffi::PyThreadState_Get();
         let made = new_interpreter(name, own_gil).and_then(|state| {
             let inner = Inner::of_current(name.to_owned(), own_gil);
@@ -154,7 +155,7 @@ pub(crate) fn create(
         });
         debug_assert_eq!(ffi::PyThreadState_Get(), main);
         made
-    }
+    })
 }
 
 /// What every interpreter gets first, on the main thread.

@@ -18,7 +18,8 @@
 //! Design choices, and what was left out:
 //!
 //! * Every attachment restores an explicit thread state. `PyGILState_Ensure` would attach to
-//!   whichever interpreter the thread saw first (or, since 3.12, last), so it is not used.
+//!   whichever interpreter the thread saw first (or, since 3.12, last), so it is not used. Extension
+//!   modules do use it: see `slot.rs` for what is done so that they get where they are.
 //! * A thread keeps one state per interpreter for its life, as `threading.local` expects. States of
 //!   threads that ended are deleted by a helper thread: see `reap.rs` for why they are not reused.
 //! * Interpreters are made, and Python's life-cycle functions run, on one *main thread*, so that
@@ -36,6 +37,7 @@ mod main_thread;
 mod path;
 mod reap;
 mod runtime;
+mod slot;
 mod stop;
 
 pub use config::{Config, HashSeed, MainThread};

@@ -14,6 +14,7 @@ use crate::config::{Config, MainThread};
 use crate::error::{Error, ErrorKind};
 use crate::interpreter::{self, Inner, Interpreter, Options};
 use crate::main_thread::{self, Jobs, SignalGate};
+use crate::slot;
 
 /// The Python of this process. Copies are the same one.
 #[derive(Clone, Copy)]
@@ -236,6 +237,7 @@ fn take_over(py: Token<'_>) -> Result<Runtime, Error> {
     let (inner, state) =
         unsafe { (Inner::of_current(Vec::new(), false), State(ffi::PyThreadState_Get())) };
     attach::adopt(inner, state)?;
+    slot::find();
     interpreter::first_steps(py);
     let process = Process {
         main: Interpreter(inner),

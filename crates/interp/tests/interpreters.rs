@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{eval, eval_here, exec, run, scenario, start};
 use interp::py::{Token, ffi};
-use interp::{Interpreter, Options, Runtime};
+use interp::{Config, Interpreter, MainThread, Options, Runtime};
 
 /// What CPython itself thinks where the thread is.
 fn really(_py: Token<'_>) -> i64 {
@@ -276,5 +276,64 @@ thread.join()
         );
         assert_eq!(eval(sub, "seen"), "['sub']");
         assert!(Runtime::current().unwrap().existing(b"nobody").is_none());
+    });
+}
+
+/// `PyGILState_Ensure` in a callback of an extension module goes where the thread is. Before 3.12 it
+/// went to the first interpreter that the thread had seen, and hung.
+#[test]
+fn callbacks_of_extension_modules_run_where_the_thread_is() {
+    const CODE: &str = "
+import sqlite3, ctypes, sys
+database = sqlite3.connect(':memory:', check_same_thread=False)
+database.create_function('here', 0, lambda: sys.here)
+again = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: sys.here)
+def called_back():
+    return {database.execute('select here()').fetchone()[0], again()}
+";
+    fn check(interpreter: Interpreter) {
+        assert_eq!(
+            eval(interpreter, "called_back()"),
+            format!("{{{}}}", interpreter.id().as_raw())
+        );
+    }
+    scenario("callbacks_of_extension_modules_run_where_the_thread_is", || {
+        // The main thread is one that serves, too, as under the prefork MPM.
+        let mut config = Config::new(common::python());
+        config.main_thread = MainThread::Caller;
+        let runtime = Runtime::start(&config).unwrap();
+        let all = ["", "a", "b"].map(|name| runtime.interpreter(name, Options::default()).unwrap());
+        for interpreter in all {
+            run(interpreter, &format!("{CODE}\nsys.here = {}", interpreter.id().as_raw()));
+        }
+        let work = move || {
+            for i in 0..60 {
+                let [one, two, three] = [0, 1, 2].map(|n| all[(i * (n + 1) + n) % 3]);
+                check(one);
+                one.attach(|py| {
+                    two.attach(|_| check(two)).unwrap();
+                    check(one);
+                    py.detach(|| {
+                        three.attach(|py| {
+                            check(three);
+                            py.detach(|| check(two));
+                            check(three);
+                        })
+                    })
+                    .unwrap();
+                    check(one);
+                })
+                .unwrap();
+            }
+        };
+        work();
+        thread::spawn(work).join().unwrap();
+        // Threads of Python bring a state of their own.
+        for interpreter in all {
+            let code = "from concurrent.futures import ThreadPoolExecutor as Pool\n\
+                        with Pool(2) as pool: assert pool.submit(called_back).result() == {sys.here}";
+            run(interpreter, code);
+            check(interpreter);
+        }
     });
 }

@@ -13,10 +13,11 @@ use engine_api::{
     Bytes, Engine, HostTable, InterpreterOptions, Load, Record, Slice, Start as StartPython, Stop,
     Switch, host_table,
 };
-use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
+use httpd_sys::{ChildInit, Image, Line, Logger, Mpm, Pool, Server};
 use log_codes::{WSGI0001, WSGI0036};
 
 use crate::settings::{Global, Preload};
+use crate::tenants::{self, Sole};
 use crate::{Configured, VERSION, Wsgi, log, support};
 
 /// What a child knows from its configuration.
@@ -24,6 +25,7 @@ struct Child {
     global: Global,
     preloads: Vec<Preload>,
     mpm: Process,
+    sole: Option<Sole>,
 }
 
 /// What this process is.
@@ -63,6 +65,7 @@ impl ChildInit for Start {
                 threads: Mpm.max_threads(),
                 processes: Mpm.max_daemons(),
             },
+            sole: sole(server, &main.global),
         };
         let restricted = child.global.restrict_embedded == Some(true);
         let wanted = configs().any(has_embedded_alias) && !restricted || !child.preloads.is_empty();
@@ -83,6 +86,38 @@ fn has_embedded_alias(configured: &Configured) -> bool {
         let group = alias.options.process_group.as_deref().or(default);
         matches!(group, None | Some(b"" | b"%{GLOBAL}"))
     })
+}
+
+/// The only application group this process can have, if it runs in the main interpreter for that.
+fn sole(server: Server<'_>, global: &Global) -> Option<Sole> {
+    // The main interpreter never has a GIL of its own.
+    if global.sole_tenant == Some(false) || global.per_interpreter_gil == Some(true) {
+        return None;
+    }
+    let configs = || {
+        let servers = server.and_following();
+        servers.filter_map(|server| Some((server, server.config::<Wsgi>()?)))
+    };
+    let hosts = configs().map(|(server, configured)| tenants::Host {
+        name: server.hostname(),
+        port: server.port(),
+        server: &configured.server,
+    });
+    let preloads = configs().flat_map(|(_, configured)| &configured.global.preloads);
+    let mut lines = tenants::Lines::default();
+    for line in httpd_sys::lines() {
+        let mut blocks = std::iter::successors(line.parent(), Line::parent);
+        let in_section =
+            blocks.any(|block| !block.directive().eq_ignore_ascii_case(b"<VirtualHost"));
+        lines.add(line.directive(), line.arguments(), in_section);
+    }
+    tenants::sole(b"", hosts, preloads, &lines, !global.is_case_sensitive())
+}
+
+/// The name under which the application group `name` runs in this process.
+pub(crate) fn application_group(name: Vec<u8>) -> Vec<u8> {
+    let sole = CHILD.get().and_then(|child| child.sole.as_ref());
+    sole.filter(|sole| sole.is(&name)).map_or(name, |sole| sole.name.clone())
 }
 
 /// What the main server says.
@@ -148,7 +183,7 @@ fn start(child: &Child) -> Result<Engine, String> {
         executable: Bytes::new(python.executable.as_os_str().as_bytes()),
         python_home: python.python_home.as_deref().map(str::as_bytes).into(),
         process_group: Bytes::new(b""),
-        main_group: Bytes::ABSENT,
+        main_group: child.sole.as_ref().map(|sole| sole.name.as_slice()).into(),
         python_eggs: global.python_eggs.as_deref().into(),
         warnings: Slice::new(&warnings),
         hash_seed: global.python_hash_seed.map_or(-1, i64::from),

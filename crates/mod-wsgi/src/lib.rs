@@ -7,6 +7,7 @@
 //! * [`translate`]: URLs to scripts;
 //! * [`admission`]: may this request run;
 //! * [`target`]: in which process, interpreter and callable;
+//! * [`tenants`]: whether a process can have one application group only;
 //! * [`environ`]: a request as CGI variables;
 //! * [`handler`]: from a request to the engine, and what became of it;
 //! * [`host`]: what the engine may ask of a request;
@@ -27,6 +28,7 @@ mod parent;
 mod settings;
 mod support;
 mod target;
+mod tenants;
 mod translate;
 
 use std::ffi::CStr;

@@ -147,6 +147,8 @@ pub(crate) struct Global {
     pub(crate) switch_interval: Option<f64>,
     /// `WSGIPerInterpreterGIL`.
     pub(crate) per_interpreter_gil: Option<bool>,
+    /// `WSGISoleTenant`.
+    pub(crate) sole_tenant: Option<bool>,
     /// `WSGIRestrictEmbedded`.
     pub(crate) restrict_embedded: Option<bool>,
     /// `WSGIRestrictStdin`.

@@ -14,9 +14,9 @@ use httpd_sys::{Request, Status};
 use log_codes::{WSGI0150, WSGI1002};
 use wsgi_config::{cgi, names};
 
-use crate::log;
 use crate::settings::Effective;
 use crate::translate::Options;
+use crate::{child, log};
 
 /// Names that requests may make in one process, beside those the configuration writes out.
 const MOST_NAMES: usize = 100;
@@ -51,6 +51,7 @@ pub(crate) fn resolve(
     }
     let written = options.application_group.or_else(|| set(|s| &s.application_group));
     let application_group = names::application_group(written, &parts);
+    let application_group = child::application_group(application_group);
     let fixed = written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
     if !fixed && !is_admitted(&application_group) {
         log::request(request, WSGI1002.message([&application_group, &MOST_NAMES]));

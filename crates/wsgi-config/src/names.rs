@@ -94,8 +94,8 @@ fn keyword(value: &[u8], keywords: Keywords, request: &impl Request) -> Option<V
     }
 }
 
-/// The two standard ports are left out, whatever the scheme.
-fn with_port(host: &[u8], port: u16) -> Vec<u8> {
+/// A host and port as names have them: the two standard ports are left out, whatever the scheme.
+pub fn with_port(host: &[u8], port: u16) -> Vec<u8> {
     let mut name = host.to_vec();
     if port != 80 && port != 443 {
         name.extend_from_slice(format!(":{port}").as_bytes());

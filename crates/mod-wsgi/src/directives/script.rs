@@ -59,6 +59,14 @@ impl<R: 'static> Entries<R> {
             }),
         },
         Directive {
+            name: c"WSGISoleTenant",
+            contexts: Contexts::SERVER,
+            help:
+                c"Run the only application group that a process can have in the main interpreter.",
+            default: "On",
+            setter: Setter::Flag(|target, on| target.global.sole_tenant = Some(on)),
+        },
+        Directive {
             name: c"WSGICallableObject",
             contexts: Contexts::ANYWHERE,
             help: c"Name of entry point in WSGI script file.",
