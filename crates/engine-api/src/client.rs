@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::failure::{Failure, Fault};
+use crate::host::{self, Host};
 use crate::slice::{Bytes, Slice};
 use crate::table::{Flags, Head, HostTable, Level, Record};
 
@@ -28,6 +29,19 @@ impl<'a> Client<'a> {
     /// `Client` for it.
     pub(crate) unsafe fn new(table: &'static HostTable, context: *mut c_void) -> Client<'a> {
         Client { table, context, request: PhantomData }
+    }
+
+    /// Runs `f` with a client of `host`, for an engine and a server in one program. `table` was made
+    /// by [`crate::host_table`].
+    pub fn with<R>(
+        table: &'static HostTable,
+        mut host: &mut dyn Host,
+        f: impl FnOnce(Client<'_>) -> R,
+    ) -> R {
+        let context = host::context(&mut host);
+        // SAFETY: the host is borrowed for longer than `f` runs, and by this client only; `f` cannot
+        // keep it, for it works with any lifetime.
+        f(unsafe { Client::new(table, context) })
     }
 
     /// Reads a part of the body; 0 at its end. May block: call it detached.
@@ -63,6 +77,44 @@ impl<'a> Client<'a> {
             (self.table.respond)(self.context, head, &Slice::new(chunks), flags, &mut failure)
         };
         if status < 0 { Err(failure.fault()) } else { Ok(()) }
+    }
+
+    /// [`Client::read`] without waiting; `None` if it would have to.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Fault>> {
+        if buffer.is_empty() {
+            return Some(Ok(0));
+        }
+        let mut failure = Failure::new();
+        // SAFETY: as in `read`.
+        let n = unsafe {
+            (self.table.try_read)(self.context, buffer.as_mut_ptr(), buffer.len(), &mut failure)
+        };
+        match usize::try_from(n) {
+            Ok(n) => Some(Ok(n.min(buffer.len()))),
+            Err(_) if n == -2 => None,
+            Err(_) => Some(Err(failure.fault())),
+        }
+    }
+
+    /// [`Client::respond`] without waiting; `None` if it would have to, and then that must be called
+    /// with the same arguments, next.
+    pub fn try_respond(
+        &mut self,
+        head: Option<&Head<'_>>,
+        chunks: &[Bytes<'_>],
+        flags: Flags,
+    ) -> Option<Result<(), Fault>> {
+        let mut failure = Failure::new();
+        let head = head.map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: as in `respond`.
+        let status = unsafe {
+            (self.table.try_respond)(self.context, head, &Slice::new(chunks), flags, &mut failure)
+        };
+        match status {
+            0 => Some(Ok(())),
+            1 => None,
+            _ => Some(Err(failure.fault())),
+        }
     }
 
     /// Sends part of a file, says how much of it there was. May block: call it detached.

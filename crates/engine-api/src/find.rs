@@ -76,14 +76,7 @@ pub fn find(home: Option<&Path>, dist: &Path) -> Result<Python, FindError> {
 /// # Errors
 /// As [`find`].
 pub fn find_with(home: Option<&Path>, dist: &Path, running: Running) -> Result<Python, FindError> {
-    let home = match home {
-        Some(home) => home.to_owned(),
-        None => default_home(dist)?,
-    };
-    let (prefix, python_home) = split_home(&home)?;
-    let prefix = prefix_of(&prefix)?;
-    let executable =
-        executable_of(&prefix).ok_or_else(|| FindError::NotPython { path: prefix.clone() })?;
+    let Program { home: prefix, executable, python_home } = program(home, dist)?;
     let install = venv::base_executable(&prefix, &executable)
         .and_then(|base| install::of(&prefix, &base, running))?;
     let engines = dist.join("engines");
@@ -106,6 +99,33 @@ pub fn find_with(home: Option<&Path>, dist: &Path, running: Running) -> Result<P
         engine,
         install,
     })
+}
+
+/// A Python as a program, of which no more is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Prefix of the installation or virtual environment.
+    pub home: PathBuf,
+    /// Its executable, not resolved.
+    pub executable: PathBuf,
+    /// Python's own `PYTHONHOME`, if the value was of the form `prefix:exec_prefix`.
+    pub python_home: Option<String>,
+}
+
+/// Finds the Python of `home` as a program to run, which finds its engine itself.
+///
+/// # Errors
+/// There is none.
+pub fn program(home: Option<&Path>, dist: &Path) -> Result<Program, FindError> {
+    let home = match home {
+        Some(home) => home.to_owned(),
+        None => default_home(dist)?,
+    };
+    let (prefix, python_home) = split_home(&home)?;
+    let prefix = prefix_of(&prefix)?;
+    let executable =
+        executable_of(&prefix).ok_or_else(|| FindError::NotPython { path: prefix.clone() })?;
+    Ok(Program { home: prefix, executable, python_home })
 }
 
 /// The Pythons that `engines` has engines for, oldest first: `3.10`, `3.13t`.

@@ -52,6 +52,26 @@ pub trait Host: Send {
         flags: Flags,
     ) -> Result<u64, Fault>;
 
+    /// [`Host::read`] without waiting; `None` if it would have to, and then [`Host::read`] is called.
+    /// The calling thread may hold the GIL.
+    fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Fault>> {
+        let _ = buffer;
+        None
+    }
+
+    /// [`Host::respond`] without waiting; `None` if it would have to, and then [`Host::respond`] is
+    /// called with the same arguments, next: what is out already is not sent again. The calling
+    /// thread may hold the GIL.
+    fn try_respond(
+        &mut self,
+        head: Option<&Head<'_>>,
+        chunks: &[Bytes<'_>],
+        flags: Flags,
+    ) -> Option<Result<(), Fault>> {
+        let _ = (head, chunks, flags);
+        None
+    }
+
     /// Whether the client is known to have closed the connection.
     fn client_gone(&mut self) -> bool;
 
@@ -83,6 +103,8 @@ pub const fn host_table<S: Server>() -> HostTable {
         header: Header::of::<HostTable>(),
         read,
         respond,
+        try_read,
+        try_respond,
         send_file,
         client_gone,
         ssl_is_https,
@@ -156,6 +178,39 @@ unsafe extern "C" fn respond(
     unsafe {
         let result =
             with(context, |host| host.respond(head.as_ref(), (*chunks).get(), flags).map(|()| 0));
+        report(result, -1, failure)
+    }
+}
+
+unsafe extern "C" fn try_read(
+    context: *mut c_void,
+    buffer: *mut u8,
+    room: usize,
+    failure: *mut Failure,
+) -> isize {
+    // SAFETY: as `read`.
+    unsafe {
+        let result = with(context, |host| {
+            let buffer = slice::from_raw_parts_mut(buffer, room);
+            host.try_read(buffer).map_or(Ok(-2), |read| read.map(|n| n.min(room) as isize))
+        });
+        report(result, -1, failure)
+    }
+}
+
+unsafe extern "C" fn try_respond(
+    context: *mut c_void,
+    head: *const Head<'_>,
+    chunks: *const Slice<'_, Bytes<'_>>,
+    flags: Flags,
+    failure: *mut Failure,
+) -> i32 {
+    // SAFETY: as `respond`.
+    unsafe {
+        let result = with(context, |host| {
+            let done = host.try_respond(head.as_ref(), (*chunks).get(), flags);
+            done.map_or(Ok(1), |sent| sent.map(|()| 0))
+        });
         report(result, -1, failure)
     }
 }

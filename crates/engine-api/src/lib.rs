@@ -24,6 +24,7 @@ pub mod find;
 mod host;
 mod slice;
 mod table;
+pub mod worker;
 
 pub use abi::{ABI, Header};
 pub use client::{Client, ServerLog};

@@ -402,6 +402,17 @@ pub struct HostTable {
         Flags,
         *mut Failure,
     ) -> i32,
+    /// As `read`, but -2 if it would have to wait.
+    pub(crate) try_read: unsafe extern "C" fn(*mut c_void, *mut u8, usize, *mut Failure) -> isize,
+    /// As `respond`, but 1 if it would have to wait: then `respond` is called with the same
+    /// arguments, next.
+    pub(crate) try_respond: unsafe extern "C" fn(
+        *mut c_void,
+        *const Head<'_>,
+        *const Slice<'_, Bytes<'_>>,
+        Flags,
+        *mut Failure,
+    ) -> i32,
     /// Bytes sent.
     pub(crate) send_file: unsafe extern "C" fn(
         *mut c_void,

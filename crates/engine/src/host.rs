@@ -40,6 +40,19 @@ impl core::Host for Host<'_, '_> {
         respond(&mut self.client(), head, chunks, flags).map_err(fault)
     }
 
+    fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, core::Fault>> {
+        self.client().try_read(buffer).map(|read| read.map_err(fault))
+    }
+
+    fn try_respond(
+        &mut self,
+        head: Option<&core::Head>,
+        chunks: &[&[u8]],
+        flags: core::Flags,
+    ) -> Option<Result<(), core::Fault>> {
+        try_respond(&mut self.client(), head, chunks, flags).map(|sent| sent.map_err(fault))
+    }
+
     fn send_file(
         &mut self,
         head: Option<&core::Head>,
@@ -105,6 +118,17 @@ pub(crate) fn respond(
 ) -> Result<(), engine_api::Fault> {
     let chunks: Vec<Bytes<'_>> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
     with_head(head, |head| client.respond(head, &chunks, bits(flags)))
+}
+
+/// Sends a part of a response without waiting; `None` if it would have to.
+pub(crate) fn try_respond(
+    client: &mut Client<'_>,
+    head: Option<&core::Head>,
+    chunks: &[&[u8]],
+    flags: core::Flags,
+) -> Option<Result<(), engine_api::Fault>> {
+    let chunks: Vec<Bytes<'_>> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
+    with_head(head, |head| client.try_respond(head, &chunks, bits(flags)))
 }
 
 fn with_head<R>(head: Option<&core::Head>, f: impl FnOnce(Option<&Head<'_>>) -> R) -> R {

@@ -21,6 +21,7 @@ mod request;
 mod script;
 mod settings;
 mod table;
+mod worker;
 
 use engine_api::EngineTable;
 
@@ -31,7 +32,7 @@ pub extern "C" fn mod_wsgi_engine() -> *const EngineTable {
     &raw const table::TABLE
 }
 
-/// What `import _mod_wsgi` finds: outside of a server there is nothing to import.
+/// What `import _mod_wsgi` finds: one function, which serves in a worker.
 ///
 /// # Safety
 /// Python calls it, with the thread attached.
@@ -40,12 +41,6 @@ pub extern "C" fn mod_wsgi_engine() -> *const EngineTable {
 #[unsafe(no_mangle)]
 #[allow(non_snake_case)]
 pub unsafe extern "C" fn PyInit__mod_wsgi() -> *mut py::ffi::PyObject {
-    // SAFETY: attached; the class is a static of libpython; a C string.
-    unsafe {
-        py::ffi::PyErr_SetString(
-            py::ffi::PyExc_ImportError,
-            c"_mod_wsgi is the engine of mod_wsgi for Apache; it cannot be imported".as_ptr(),
-        );
-    }
-    std::ptr::null_mut()
+    // SAFETY: passed on.
+    unsafe { worker::module() }
 }

@@ -5,10 +5,11 @@
 //! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
 use interp::{Options, Runtime};
 use log_codes::{WSGI0038, WSGI0103, WSGI1104};
@@ -17,11 +18,25 @@ use crate::group::{Group, interpreter_name};
 use crate::log;
 use crate::settings::Settings;
 
+static PROCESS: OnceLock<Process> = OnceLock::new();
+
+/// Makes `process` the one of this process, unless there is one.
+pub(crate) fn set(process: Process) -> &'static Process {
+    PROCESS.get_or_init(|| process)
+}
+
+/// The one of this process, if Python was started.
+pub(crate) fn get() -> Option<&'static Process> {
+    PROCESS.get()
+}
+
 /// What the whole process has.
 pub(crate) struct Process {
     pub(crate) settings: Settings,
     pub(crate) log: ServerLog,
     pub(crate) runtime: Runtime,
+    /// The supervisor's ear, in a worker.
+    pub(crate) worker: Option<Handle>,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
     pools: ArcSwap<HashMap<Vec<u8>, Arc<Pool>>>,
@@ -38,11 +53,17 @@ pub(crate) struct Pool {
 }
 
 impl Process {
-    pub(crate) fn new(settings: Settings, log: ServerLog, runtime: Runtime) -> Process {
+    pub(crate) fn new(
+        settings: Settings,
+        log: ServerLog,
+        runtime: Runtime,
+        worker: Option<Handle>,
+    ) -> Process {
         Process {
             settings,
             log,
             runtime,
+            worker,
             stopping: AtomicBool::new(false),
             pools: ArcSwap::default(),
         }

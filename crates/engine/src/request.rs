@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use engine_api::worker::Preload;
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
 use log_codes::WSGI0191;
 use py::{Bound, Token, ffi};
@@ -16,35 +17,101 @@ use crate::group::Group;
 use crate::host::{self, Host};
 use crate::log::{self, Report};
 use crate::observe;
-use crate::process::Process;
-use crate::script::{Ask, Unusable};
+use crate::process::{Process, Visit};
+use crate::script::{Ask, OnChange, Unusable};
 
-/// Handles a request on the calling thread.
+/// Handles a request on the calling thread, which is not attached.
 pub(crate) fn handle(
     process: &'static Process,
     request: &Request<'_>,
     client: Client<'_>,
 ) -> Result<Reply, Fault> {
+    let visit = visit(process, request)?;
+    let group = visit.group;
+    let client = Mutex::new(client);
+    let attached =
+        group.interpreter.attach(|py| serve(py, group, request, &client, OnChange::Reload));
+    let outcome = match attached {
+        Ok(Served::Done(outcome)) => outcome,
+        Ok(Served::Outdated(_)) => unreachable!("the script was to be loaded again"),
+        Err(error) => return Err(not_attached(group, &client, &error)),
+    };
+    let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(finish(outcome, |head, body, flags| host::respond(&mut client, Some(head), body, flags)))
+}
+
+/// What became of a request in a worker.
+pub(crate) enum Answer {
+    /// It was handled.
+    Replied(Reply),
+    /// It was not run: the script has changed, and the next workers have the new one.
+    Outdated {
+        /// The script.
+        preload: Preload,
+        /// Which change it is.
+        version: u64,
+    },
+}
+
+/// Handles a request on the calling thread, which is attached to the main interpreter and stays so
+/// for the next request: a response that the socket takes at once is sent without letting go.
+pub(crate) fn answer(
+    process: &'static Process,
+    request: &Request<'_>,
+    client: Client<'_>,
+    on_change: OnChange,
+) -> Result<Answer, Fault> {
+    let visit = visit(process, request)?;
+    let group = visit.group;
+    let client = Mutex::new(client);
+    let attached = group.interpreter.attach(|py| {
+        let outcome = match serve(py, group, request, &client, on_change) {
+            Served::Done(outcome) => outcome,
+            Served::Outdated(stamp) => return Err(stamp),
+        };
+        Ok(finish(outcome, |head, body, flags| {
+            let client = &mut *client.lock().unwrap_or_else(PoisonError::into_inner);
+            let sent = host::try_respond(client, Some(head), body, flags);
+            sent.unwrap_or_else(|| py.detach(|| host::respond(client, Some(head), body, flags)))
+        }))
+    });
+    match attached {
+        Ok(Ok(reply)) => Ok(Answer::Replied(reply)),
+        Ok(Err(stamp)) => Ok(Answer::Outdated {
+            preload: Preload {
+                script: request.script.or_empty().to_vec(),
+                application_group: request.application_group.or_empty().to_vec(),
+                reload: request.reload,
+                lower_case: request.lower_case,
+            },
+            version: stamp as u64,
+        }),
+        Err(error) => Err(not_attached(group, &client, &error)),
+    }
+}
+
+/// Finds the group of a request.
+fn visit(process: &'static Process, request: &Request<'_>) -> Result<Visit, Fault> {
     if process.is_stopping() {
         return Err(Fault::new(FaultKind::Unavailable, "Python has been stopped"));
     }
     let visit = process.enter(request.application_group.or_empty())?;
-    let group = visit.group;
-    group.objects()?;
-    let client = Mutex::new(client);
-    let served = group.interpreter.attach(|py| serve(py, group, request, &client));
-    let outcome = served.map_err(|error| {
-        let thread = current::thread_id(|| false);
-        let place = process.settings.place();
-        log::coded(&client, &WSGI0191.message([&thread, &group.title, &place]));
-        Fault::new(FaultKind::Unavailable, error.to_string())
-    })?;
-    let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(finish(outcome, &mut client))
+    visit.group.objects()?;
+    Ok(visit)
 }
 
-/// Sends what was collected, and says what became of the request. Detached.
-fn finish(outcome: Outcome, client: &mut Client<'_>) -> Reply {
+fn not_attached(group: &Group, client: &Mutex<Client<'_>>, error: &interp::Error) -> Fault {
+    let thread = current::thread_id(|| false);
+    let place = group.process.settings.place();
+    log::coded(client, &WSGI0191.message([&thread, &group.title, &place]));
+    Fault::new(FaultKind::Unavailable, error.to_string())
+}
+
+/// Sends what was collected with `respond`, and says what became of the request.
+fn finish(
+    outcome: Outcome,
+    respond: impl FnOnce(&wsgi_core::Head, &[&[u8]], Flags) -> Result<(), Fault>,
+) -> Reply {
     match outcome {
         Outcome::Sent { status } => Reply { kind: ReplyKind::Sent, status },
         Outcome::Failed { status } => Reply { kind: ReplyKind::Render, status },
@@ -58,7 +125,7 @@ fn finish(outcome: Outcome, client: &mut Client<'_>) -> Reply {
             };
             let body = response.body.as_slice();
             let chunks = if body.is_empty() { &[][..] } else { &[body][..] };
-            match host::respond(client, Some(&response.head), chunks, flags) {
+            match respond(&response.head, chunks, flags) {
                 Ok(()) => Reply { kind, status },
                 Err(_) => Reply { kind: ReplyKind::Truncated, status },
             }
@@ -66,13 +133,21 @@ fn finish(outcome: Outcome, client: &mut Client<'_>) -> Reply {
     }
 }
 
+/// How far a request got.
+enum Served {
+    Done(Outcome),
+    /// Not far: its script has changed, to the version with this time stamp.
+    Outdated(i64),
+}
+
 fn serve(
     py: Token<'_>,
     group: &'static Group,
     request: &Request<'_>,
     client: &Mutex<Client<'_>>,
-) -> Outcome {
-    let failed = |status| Outcome::Failed { status };
+    on_change: OnChange,
+) -> Served {
+    let failed = |status| Served::Done(Outcome::Failed { status });
     let Ok(objects) = group.objects() else { return failed(500) };
     let data = match py.dict() {
         Ok(data) => data,
@@ -96,10 +171,12 @@ fn serve(
         group,
         log: client,
         request: true,
+        on_change,
     };
     let application = match group.scripts.callable(py, &ask) {
         Ok(application) => application,
         Err(Unusable::Broken) => return failed(500),
+        Err(Unusable::Outdated(stamp)) => return Served::Outdated(stamp),
         // Embedded and daemon mode differ here, and configurations may rely on it.
         Err(Unusable::NoCallable) if group.process.settings.embedded() => return failed(404),
         Err(Unusable::NoCallable) => return failed(500),
@@ -129,7 +206,8 @@ fn serve(
         observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
     };
     let mut host = Host { client, group, script: request.resource.or_empty() };
-    wsgi_core::serve(py, &objects.core, &application, &described, &mut host).outcome
+    let served = wsgi_core::serve(py, &objects.core, &application, &described, &mut host);
+    Served::Done(served.outcome)
 }
 
 /// The entries of `environ` that have a place of their own in the request.

@@ -31,7 +31,7 @@ use crate::graves::Graves;
 use crate::log::{self, Report};
 use crate::names::Names;
 
-pub(crate) use ask::{Ask, Unusable};
+pub(crate) use ask::{Ask, OnChange, Unusable};
 use source::{GONE, Source, is_fresh, microseconds};
 
 /// The scripts of one interpreter.
@@ -165,6 +165,11 @@ impl Script {
             let Some(stamp) = self.stale(py, &current, ask) else {
                 return current.globals(py);
             };
+            match ask.on_change {
+                OnChange::Reload => {}
+                OnChange::GiveBack => return Err(Unusable::Outdated(stamp)),
+                OnChange::Keep => return current.globals(py),
+            }
             let Some(_turn) = self.try_turn() else {
                 return current.globals(py);
             };

@@ -104,7 +104,7 @@ impl Settings {
             replicas: blocks.iter().rev().find_map(|block| block.replicas).unwrap_or(0),
             restrict_stdin: last(|block| block.restrict_stdin, false),
             restrict_stdout: last(|block| block.restrict_stdout, false),
-            restrict_signal: last(|block| block.restrict_signal, true),
+            restrict_signal: last(|block| block.restrict_signal, true) && !self.is_service(),
         }
     }
 
@@ -115,6 +115,11 @@ impl Settings {
         } else {
             format!("daemon process '{}'", String::from_utf8_lossy(&self.process_group))
         }
+    }
+
+    /// Whether this process loads scripts and takes no requests.
+    pub(crate) fn is_service(&self) -> bool {
+        !self.embedded() && self.threads_per_process == 0
     }
 
     /// Whether this is a server's own process.

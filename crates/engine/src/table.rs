@@ -3,9 +3,8 @@
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_api::{
     Client, EngineTable, Fault, FaultKind, Level, Load, Reply, Request, ServerLog, Start, Stop,
@@ -18,9 +17,9 @@ use py::ffi;
 use crate::group::{Group, interpreter_name};
 use crate::log;
 use crate::module::{Event, publish};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::request;
-use crate::script::Ask;
+use crate::script::{Ask, OnChange};
 use crate::settings::Settings;
 
 /// What the module gets.
@@ -63,8 +62,6 @@ const fn micro_is_known() -> bool {
     !env!("ENGINE_PYTHON_MICRO").is_empty()
 }
 
-static PROCESS: OnceLock<Process> = OnceLock::new();
-
 struct Runtime;
 
 impl engine_api::Runtime for Runtime {
@@ -82,8 +79,7 @@ impl engine_api::Runtime for Runtime {
             Fault::new(FaultKind::Unavailable, text)
         })?;
         warn_of_other_patch_level(&server, &place);
-        let process = PROCESS.get_or_init(|| Process::new(settings, server, runtime));
-        process.all(b"")?;
+        process::set(Process::new(settings, server, runtime, None)).all(b"")?;
         Ok(())
     }
 
@@ -92,20 +88,11 @@ impl engine_api::Runtime for Runtime {
     }
 
     fn load(load: &Load<'_>) -> Result<(), Fault> {
-        let process = process()?;
-        let name = load.application_group.or_empty();
-        let groups = process.all(name).inspect_err(|_| {
-            let interpreter = interpreter_name(name);
-            log::coded(&process.log, &WSGI0040.message([&interpreter]));
-        })?;
-        for group in groups {
-            preload(group, load)?;
-        }
-        Ok(())
+        self::load(process()?, load)
     }
 
     fn interpreters() -> usize {
-        PROCESS.get().map_or(0, |process| process.runtime.interpreters().len())
+        process::get().map_or(0, |process| process.runtime.interpreters().len())
     }
 
     fn stop(stop: &Stop<'_>) -> Result<(), Fault> {
@@ -114,27 +101,47 @@ impl engine_api::Runtime for Runtime {
             return Err(unavailable("Python was stopped before"));
         }
         let limit = Duration::from_millis(stop.limit_ms.into());
-        let place = process.settings.place();
-        let reason = stop.reason.or_empty().to_vec();
-        let timed_out = |error: interp::Error| Fault::new(FaultKind::Timeout, error.to_string());
-        let began = std::time::Instant::now();
-        let events = move || publish_stopping(process, &reason);
-        process.runtime.on_main_thread_within(limit, events).map_err(timed_out)?;
-        if !stop.destroy {
-            return Ok(());
-        }
-        let line = format!("Terminating Python runtime in {place}.");
-        log::plain(&process.log, Level::Info, &line);
-        process.runtime.stop(limit.saturating_sub(began.elapsed())).map_err(timed_out)?;
-        let line = format!("Python runtime has shut down in {place}.");
-        log::plain(&process.log, Level::Info, &line);
-        Ok(())
+        end(process, stop.reason.or_empty(), stop.destroy, limit)
     }
 }
 
+/// Loads a script in all replicas of its group. What goes wrong is logged, and told.
+pub(crate) fn load(process: &'static Process, load: &Load<'_>) -> Result<(), Fault> {
+    let name = load.application_group.or_empty();
+    let groups = process.all(name).inspect_err(|_| {
+        let interpreter = interpreter_name(name);
+        log::coded(&process.log, &WSGI0040.message([&interpreter]));
+    })?;
+    for group in groups {
+        preload(group, load)?;
+    }
+    Ok(())
+}
+
+/// Runs what is to run at the end: the event, and if `destroy` what Python itself has.
+pub(crate) fn end(
+    process: &'static Process,
+    reason: &[u8],
+    destroy: bool,
+    limit: Duration,
+) -> Result<(), Fault> {
+    let began = Instant::now();
+    let place = process.settings.place();
+    let reason = reason.to_vec();
+    let timed_out = |error: interp::Error| Fault::new(FaultKind::Timeout, error.to_string());
+    let events = move || publish_stopping(process, &reason);
+    process.runtime.on_main_thread_within(limit, events).map_err(timed_out)?;
+    if !destroy {
+        return Ok(());
+    }
+    log::plain(&process.log, Level::Info, &format!("Terminating Python runtime in {place}."));
+    process.runtime.stop(limit.saturating_sub(began.elapsed())).map_err(timed_out)?;
+    log::plain(&process.log, Level::Info, &format!("Python runtime has shut down in {place}."));
+    Ok(())
+}
+
 fn process() -> Result<&'static Process, Fault> {
-    let process = PROCESS.get().ok_or_else(|| unavailable("Python was not started"))?;
-    Ok(process)
+    process::get().ok_or_else(|| unavailable("Python was not started"))
 }
 
 /// Loads a script on the main thread, as `import` at the start of a program would.
@@ -152,6 +159,7 @@ fn preload(group: &'static Group, load: &Load<'_>) -> Result<(), Fault> {
             group,
             log: &group.process.log,
             request: false,
+            on_change: OnChange::Reload,
         };
         group.interpreter.attach(|py| group.scripts.globals(py, &ask).map(drop))
     });
@@ -195,7 +203,7 @@ fn config(start: &Start<'_>) -> Result<Config, Fault> {
 }
 
 /// Patch levels are compatible, but somebody who looks for a fault will want to know.
-fn warn_of_other_patch_level(log: &ServerLog, place: &str) {
+pub(crate) fn warn_of_other_patch_level(log: &ServerLog, place: &str) {
     // SAFETY: a static C string, at any time.
     let running = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
     let running = running.split(' ').next().unwrap_or_default();

@@ -17,6 +17,7 @@ pub(crate) enum Event {
     RequestFinished,
     RequestException,
     ProcessStopping,
+    ProcessSignal,
 }
 
 impl Event {
@@ -27,6 +28,7 @@ impl Event {
             Event::RequestFinished => "request_finished",
             Event::RequestException => "request_exception",
             Event::ProcessStopping => "process_stopping",
+            Event::ProcessSignal => "process_signal",
         }
     }
 }
@@ -74,8 +76,10 @@ pub(crate) fn publish<'py>(py: Token<'py>, group: &Group, event: Event, payload:
 /// A copy of the list, so that a callback may change it.
 fn subscribers<'py>(module: &Bound<'py>, event: Event) -> py::Result<'py, Vec<Bound<'py>>> {
     let mut callbacks = module.attr(c"event_callbacks")?.items()?;
-    if event == Event::ProcessStopping {
-        callbacks.extend(module.attr(c"shutdown_callbacks")?.items()?);
+    match event {
+        Event::ProcessStopping => callbacks.extend(module.attr(c"shutdown_callbacks")?.items()?),
+        Event::ProcessSignal => callbacks.extend(module.attr(c"signal_callbacks")?.items()?),
+        _ => {}
     }
     Ok(callbacks)
 }

@@ -1,11 +1,13 @@
 //! What is asked of a script, and where the answer goes if there is none.
 
+use engine_api::worker::Preload;
 use log_codes::WSGI0089;
 use py::{Bound, Error};
 
 use crate::group::Group;
 use crate::log::{self, Log, Report};
 use crate::names::Names;
+use crate::worker::report_loaded;
 
 /// What is asked of a script.
 pub(crate) struct Ask<'a> {
@@ -27,6 +29,19 @@ pub(crate) struct Ask<'a> {
     pub(crate) log: &'a dyn Log,
     /// Whether this is for a request; it decides the numbers of messages.
     pub(crate) request: bool,
+    /// What to do if the script has changed.
+    pub(crate) on_change: OnChange,
+}
+
+/// What to do if a script that is loaded has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnChange {
+    /// Load it again, here.
+    Reload,
+    /// Say so: other processes load it.
+    GiveBack,
+    /// Use what is loaded: others have tried, and failed.
+    Keep,
 }
 
 /// Why a script cannot be used. The log says more.
@@ -36,6 +51,8 @@ pub(crate) enum Unusable {
     Broken,
     /// It has nothing of the name wanted.
     NoCallable,
+    /// It has changed, to a version with this time stamp, and was not to be loaded here.
+    Outdated(i64),
 }
 
 impl Ask<'_> {
@@ -55,6 +72,20 @@ impl Ask<'_> {
 
     pub(super) fn lacks(&self, globals: &Bound<'_>) -> bool {
         self.callable.is_some() && self.lookup(globals).is_none()
+    }
+
+    /// Says in a worker that the script is in use, so that the next workers load it at once.
+    pub(super) fn report_loaded(&self) {
+        let process = self.group.process;
+        if self.request && process.worker.is_some() {
+            let preload = Preload {
+                script: self.path.to_vec(),
+                application_group: self.group.name.clone(),
+                reload: self.reload,
+                lower_case: self.lower_case,
+            };
+            report_loaded(process, &preload);
+        }
     }
 
     pub(super) fn report_missing(&self) {

@@ -57,6 +57,7 @@ impl Script {
         self.current.store(Some(Arc::new(version)));
         self.lock().failed = None;
         drop(old);
+        ask.report_loaded();
         self.graves.empty(py);
         let advice = hints::imported(py, ask.group);
         if !advice.is_empty() {
@@ -76,6 +77,10 @@ impl Script {
     }
 
     fn report_raised(&self, error: &Error<'_>, ask: &Ask<'_>) -> Failed {
+        if log::is_system_exit(error) && ask.group.process.settings.is_service() {
+            // That is how a service ends.
+            return Failed;
+        }
         let code: &Code<1> = match (log::is_system_exit(error), ask.request) {
             (true, true) => &WSGI0107,
             (true, false) => &WSGI0108,

@@ -1,0 +1,229 @@
+//! The engine in a worker of daemon mode: a Python that runs as a program, started by the
+//! supervisor, lets the engine serve ([`engine_api::worker`] says how it gets here).
+//!
+//! Python's main thread stays what it is: it makes interpreters, loads scripts, runs what is to run
+//! at the end, and waits in between. The worker's own loop has a thread of its own beside those
+//! that serve.
+
+mod host;
+mod requests;
+mod signals;
+mod title;
+
+use std::cell::UnsafeCell;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use daemon::worker::{Handle, Runner, Stopped, Worker};
+use engine_api::worker::{Config, Preload};
+use engine_api::{Level, ServerLog};
+use log_codes::{WSGI0036, WSGI0038};
+use py::class::Table;
+use py::{Bound, Token, ffi, guard};
+
+use crate::log;
+use crate::process::{self, Process};
+use crate::settings::Settings;
+use crate::table;
+use requests::{Requests, reason_name};
+
+pub(crate) use requests::report_loaded;
+
+/// What a worker process has beside its Python.
+struct Place {
+    handle: Handle,
+    config: Config,
+}
+
+static PLACE: OnceLock<Place> = OnceLock::new();
+
+/// The module `_mod_wsgi`, new.
+///
+/// # Safety
+/// Python calls, with the thread attached.
+pub(crate) unsafe fn module() -> *mut ffi::PyObject {
+    /// Python writes into it.
+    struct Definition(UnsafeCell<ffi::PyModuleDef>);
+    // SAFETY: Python uses it under its import lock only.
+    unsafe impl Sync for Definition {}
+    static FUNCTIONS: Table<[ffi::PyMethodDef; 2]> = Table([
+        ffi::PyMethodDef {
+            ml_name: c"run".as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: run_function },
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: std::ptr::null(),
+        },
+        ffi::PyMethodDef::zeroed(),
+    ]);
+    static DEFINITION: Definition = Definition(UnsafeCell::new(ffi::PyModuleDef {
+        m_base: ffi::PyModuleDef_HEAD_INIT,
+        m_name: c"_mod_wsgi".as_ptr(),
+        m_doc: std::ptr::null(),
+        m_size: -1,
+        m_methods: FUNCTIONS.0.as_ptr().cast_mut(),
+        m_slots: std::ptr::null_mut(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    }));
+    // SAFETY: attached; a definition that lives as long as the process.
+    unsafe { ffi::PyModule_Create(DEFINITION.0.get()) }
+}
+
+unsafe extern "C" fn run_function(
+    _: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls.
+    unsafe { guard::object(run) }
+}
+
+/// Serves until told to end, and ends the process. `import _mod_wsgi; _mod_wsgi.run()`.
+///
+/// # Errors
+/// The process is no worker.
+pub(crate) fn run(py: Token<'_>) -> py::Result<'_, Bound<'_>> {
+    // SAFETY: a supervisor starts a worker with these descriptors, and nothing but the lines of
+    // `engine_api::worker` calls this, once.
+    let worker = match unsafe { Worker::inherit() } {
+        Ok(worker) => worker,
+        Err(error) => {
+            let text = format!("_mod_wsgi serves in processes that mod_wsgi starts only: {error}");
+            // SAFETY: the class is a static of libpython.
+            return Err(unsafe { py::Error::new(py, ffi::PyExc_RuntimeError, &text) });
+        }
+    };
+    let config = match Config::decode(&worker.start().payload) {
+        Ok(config) => config,
+        Err(text) => {
+            eprintln!("mod_wsgi: {text}");
+            end(EXIT_UNUSABLE);
+        }
+    };
+    let place = PLACE.get_or_init(|| Place { handle: worker.handle(), config });
+    let service = place.config.threads == 0;
+    signals::set_pythons(py, service)?;
+    title::set(place.config.display_name.as_deref());
+    let Some(process) = begin(py, place) else { end(EXIT_UNUSABLE) };
+    py.detach(|| {
+        log_start(process, place);
+        load(process, place, &worker);
+        if service {
+            finish(process, place, "", Duration::ZERO);
+        }
+        serve(process, place, worker)
+    })
+}
+
+/// The exit code of a worker that cannot be one: its supervisor backs off.
+const EXIT_UNUSABLE: i32 = 3;
+
+/// Joins the Python that runs.
+fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
+    let log = ServerLog::new(&host::TABLE);
+    let settings = place.config.with_start(&host::TABLE, Settings::new);
+    let name = settings.place();
+    let failed = |text: String| {
+        py.detach(|| log::coded(&log, &WSGI0036.message([&name, &text])));
+    };
+    let runtime = match interp::Runtime::join(py) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            failed(error.to_string());
+            return None;
+        }
+    };
+    let line = format!("Initializing Python runtime in {name}.");
+    py.detach(|| log::plain(&log, Level::Info, &line));
+    table::warn_of_other_patch_level(&log, &name);
+    let handle = Some(place.handle.clone());
+    let process = process::set(Process::new(settings, log, runtime, handle));
+    // The main interpreter is there; this adds what makes it a group's.
+    if process.all(b"").is_err() {
+        py.detach(|| log::coded(&log, &WSGI0038.message([&name])));
+        return None;
+    }
+    Some(process)
+}
+
+fn log_start(process: &Process, place: &Place) {
+    let name = String::from_utf8_lossy(&place.config.process_group);
+    let threads = place.config.threads;
+    // SAFETY: these always succeed.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    let line = format!(
+        "Starting daemon process '{name}' with uid={uid}, gid={gid} and threads={threads}."
+    );
+    log::plain(&process.log, Level::Info, &line);
+}
+
+/// Loads what the configuration names, and what earlier workers of the group had loaded.
+fn load(process: &'static Process, place: &Place, worker: &Worker) {
+    let preloads = &place.config.preloads;
+    for preload in preloads {
+        let loaded = table::load(process, &preload.load());
+        if loaded.is_ok() {
+            report_loaded(process, preload);
+        }
+    }
+    for key in &worker.start().loads {
+        let Ok(preload) = postcard::from_bytes::<Preload>(key) else { continue };
+        if preloads.contains(&preload) {
+            continue;
+        }
+        match table::load(process, &preload.load()) {
+            Ok(()) => report_loaded(process, &preload),
+            Err(fault) => place.handle.failed(key, fault.text.as_bytes()),
+        }
+    }
+}
+
+/// Serves, and ends the process.
+fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! {
+    let runner: Arc<dyn Runner> = Arc::new(Requests::new(process, &place.config));
+    let served = std::thread::Builder::new().name("wsgi-worker".to_owned()).spawn(move || {
+        let stopped = worker.serve(&runner);
+        process.runtime.leave_main_thread();
+        stopped
+    });
+    let stopped = match served {
+        Ok(thread) => {
+            let _ = process.runtime.run_main_thread();
+            thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a panic")))
+        }
+        Err(error) => Err(error),
+    };
+    let limit = Duration::from_millis(place.config.shutdown_ms.into());
+    match stopped {
+        Ok(Stopped { reason, .. }) => finish(process, place, reason_name(reason), limit),
+        Err(error) => {
+            let name = String::from_utf8_lossy(&place.config.process_group);
+            let line = format!("Daemon process '{name}' cannot serve: {error}.");
+            log::plain(&process.log, Level::Error, &line);
+            end(EXIT_UNUSABLE)
+        }
+    }
+}
+
+/// Does what is to be done at the end, and ends the process; `limit` of 0 is any time.
+fn finish(process: &'static Process, place: &Place, reason: &str, limit: Duration) -> ! {
+    let name = String::from_utf8_lossy(&place.config.process_group);
+    let limit = if limit.is_zero() { NO_LIMIT } else { limit };
+    let line = format!("Stopping process '{name}'.");
+    log::plain(&process.log, Level::Info, &line);
+    if let Err(fault) = table::end(process, reason.as_bytes(), place.config.destroy, limit) {
+        let line = format!("Python was not shut down completely: {fault}");
+        log::plain(&process.log, Level::Info, &line);
+    }
+    log::plain(&process.log, Level::Info, &format!("Exiting daemon process '{name}'."));
+    end(0)
+}
+
+/// As good as none: the supervisor has limits of its own.
+const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// Ends the process without taking Python apart: other threads may be in it.
+fn end(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
