@@ -13,6 +13,7 @@
 #include <mod_auth.h>
 #include <mpm_common.h>
 #include <scoreboard.h>
+#include <unixd.h>
 #include <util_filter.h>
 #include <util_script.h>
 

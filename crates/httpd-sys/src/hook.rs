@@ -43,6 +43,12 @@ pub trait PostConfig {
     fn run(pass: &PostConfigPass<'_>) -> Result<(), String>;
 }
 
+/// Runs in the parent now and then, about every ten seconds. A panic is logged.
+pub trait Monitor {
+    /// Does it. Must not wait.
+    fn run(server: Server<'_>);
+}
+
 /// Runs in each child before it serves. A panic is logged, and the child serves.
 pub trait ChildInit {
     /// Does it. What is to end with the child goes into the pool.
@@ -189,6 +195,15 @@ impl<'p, M: Module> Hooks<'p, M> {
         }
     }
 
+    /// In the parent, now and then.
+    pub fn monitor<H: Monitor>(&mut self, order: Order) {
+        let (after, before) = self.lists(order);
+        // SAFETY: as above.
+        unsafe {
+            raw::ap_hook_monitor(Some(monitor::<M, H>), after, before, order.position);
+        }
+    }
+
     /// From a URL to a file.
     pub fn translate_name<H: RequestHook>(&mut self, order: Order) {
         let (after, before) = self.lists(order);
@@ -269,6 +284,15 @@ fn started<M: Module>(result: Result<(), String>) -> c_int {
             raw::HTTP_INTERNAL_SERVER_ERROR
         }
     }
+}
+
+unsafe extern "C" fn monitor<M: Module, H: Monitor>(
+    _pool: *mut raw::apr_pool_t,
+    server: *mut raw::server_rec,
+) -> c_int {
+    // SAFETY: the server passes the main server of its configuration.
+    guarded((), report::<M>, || H::run(unsafe { Server::from_raw(server) }));
+    raw::OK
 }
 
 unsafe extern "C" fn child_init<M: Module, H: ChildInit>(

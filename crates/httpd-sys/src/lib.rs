@@ -30,6 +30,7 @@ mod module;
 mod mpm;
 mod optional;
 mod output;
+mod parent;
 mod pool;
 mod regex;
 mod request;
@@ -46,7 +47,7 @@ pub use directive::{
 };
 pub use error::{Error, Kind, Result};
 pub use hook::{
-    ChildInit, Hooks, Order, PostConfig, PostConfigPass, PreConfig, RequestHook, StartPass,
+    ChildInit, Hooks, Monitor, Order, PostConfig, PostConfigPass, PreConfig, RequestHook, StartPass,
 };
 pub use image::{Image, symbol};
 pub use input::Body;
@@ -56,6 +57,9 @@ pub use module::{Module, Record, is_loaded};
 pub use mpm::{Mpm, add_version_component, compiled_version, server_built, server_description};
 pub use optional::{ssl_is_https, ssl_variable};
 pub use output::{Flush, Head};
+pub use parent::{
+    ProcessEnded, Relay, Retain, children_run_as, fork_relay, is_exiting, look_after, with_retained,
+};
 pub use pool::Pool;
 pub use regex::{Captures, Regex};
 pub use request::{FileType, PathInfo, Request};

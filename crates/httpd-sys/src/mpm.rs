@@ -28,6 +28,11 @@ impl Mpm {
         if self.is_threaded() { self.count(raw::AP_MPMQ_MAX_THREADS) } else { 1 }
     }
 
+    /// Whether the server is ending.
+    pub fn is_stopping(self) -> bool {
+        self.query(raw::AP_MPMQ_MPM_STATE) == Some(raw::AP_MPMQ_STOPPING as c_int)
+    }
+
     /// Whether this server runs in one process, as with `-X`.
     pub fn single_process(self) -> bool {
         // SAFETY: looks up a name that is given on the command line.
