@@ -6,13 +6,15 @@
 
 use crate::wire::fingerprint;
 
-/// Hash of the frames, the control messages and the layout of shared memory.
+/// Hash of the frames, the control messages, the configuration and the layout of shared memory.
 pub const ABI: u64 = {
     let mut hash = crate::wire::ABI;
     hash = fingerprint(hash, include_bytes!("board/layout.rs"));
     hash = fingerprint(hash, include_bytes!("board/routing.rs"));
     hash = fingerprint(hash, include_bytes!("board/directory.rs"));
     hash = fingerprint(hash, include_bytes!("board/cells.rs"));
+    hash = fingerprint(hash, include_bytes!("config.rs"));
+    hash = fingerprint(hash, include_bytes!("log.rs"));
     hash = fingerprint(hash, include_bytes!("control/message.rs"));
     fingerprint(hash, include_bytes!("control/start.rs"))
 };

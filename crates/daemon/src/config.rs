@@ -186,6 +186,11 @@ impl Group {
         self.processes.saturating_add(self.spare).saturating_mul(2).saturating_add(4)
     }
 
+    /// Threads of one process, in all its domains.
+    pub(crate) fn all_threads(&self) -> u32 {
+        self.threads.saturating_mul(self.domains.into())
+    }
+
     fn encode(&self, to: &mut Vec<u8>) {
         to.put_string(&self.name);
         for number in [self.group, self.first, self.slots] {

@@ -56,8 +56,6 @@ pub(crate) struct Slot {
     pub(crate) pid: i32,
     /// The configuration it was started for.
     pub(crate) config: u32,
-    /// The user it runs as.
-    pub(crate) uid: u32,
 }
 
 /// The board, for reading or for writing.
@@ -140,7 +138,6 @@ impl Board {
             generation: self.map.u32(at + 8).load(SeqCst),
             pid: self.map.u32(at + 12).load(SeqCst) as i32,
             config: self.map.u32(at + 16).load(SeqCst),
-            uid: self.map.u32(at + 20).load(SeqCst),
         }
     }
 
@@ -161,7 +158,6 @@ impl Board {
         self.map.u32(at + 8).store(to.generation, SeqCst);
         self.map.u32(at + 12).store(to.pid as u32, SeqCst);
         self.map.u32(at + 16).store(to.config, SeqCst);
-        self.map.u32(at + 20).store(to.uid, SeqCst);
         self.map.u64(at).store(word(to.state, to.epoch), SeqCst);
     }
 
@@ -220,14 +216,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(30));
-                let slot = Slot {
-                    state: State::Routed,
-                    epoch: 7,
-                    generation: 2,
-                    pid: 99,
-                    config: 1,
-                    uid: 5,
-                };
+                let slot =
+                    Slot { state: State::Routed, epoch: 7, generation: 2, pid: 99, config: 1 };
                 writer.set_slot(5, &slot);
                 writer.set_generation(3, 2);
                 writer.set_status(3, Status::Serving);

@@ -91,8 +91,8 @@ pub enum ToWorker {
         /// Milliseconds; 0 for no limit.
         limit_ms: u32,
     },
-    /// A supervisor has taken note of its registration.
-    Registered,
+    /// Another supervisor has taken over: it is to be told what the last one knew.
+    Adopted,
 }
 
 impl ToWorker {
@@ -112,7 +112,7 @@ impl ToWorker {
                 message.put(&[3, *reason as u8]);
                 message.put_u32(*limit_ms);
             }
-            ToWorker::Registered => message.put(&[4]),
+            ToWorker::Adopted => message.put(&[4]),
         }
         message
     }
@@ -138,7 +138,7 @@ impl ToWorker {
                 };
                 ToWorker::Quit { reason, limit_ms: reader.u32()? }
             }
-            4 => ToWorker::Registered,
+            4 => ToWorker::Adopted,
             _ => return Err(Malformed("a message of unknown kind")),
         };
         reader.end()?;
@@ -274,21 +274,20 @@ impl Connect {
     }
 }
 
-/// From a worker whose supervisor is gone, on the channel of all workers, with the far end of a new
-/// control socket, the read end of its log pipe and its status memory.
+/// From a supervisor to the next one, with the descriptors of a worker; see `supervisor::store`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Register {
+pub struct Kept {
     /// The group's number.
     pub group: u32,
-    /// Its slot.
+    /// The worker's slot.
     pub slot: u32,
     /// Which use of the slot.
     pub epoch: u32,
-    /// Whether it has said that it is ready.
-    pub ready: bool,
+    /// The worker's process.
+    pub pid: i32,
 }
 
-impl Register {
+impl Kept {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut message = Vec::with_capacity(24);
@@ -296,7 +295,7 @@ impl Register {
         message.put_u32(self.group);
         message.put_u32(self.slot);
         message.put_u32(self.epoch);
-        message.put_flag(self.ready);
+        message.put_i32(self.pid);
         message
     }
 
@@ -304,17 +303,17 @@ impl Register {
     ///
     /// # Errors
     /// They make no sense.
-    pub fn decode(bytes: &[u8]) -> Result<Register, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<Kept, Malformed> {
         let mut reader = Reader::new(bytes);
         same_build(&mut reader)?;
-        let register = Register {
+        let kept = Kept {
             group: reader.u32()?,
             slot: reader.u32()?,
             epoch: reader.u32()?,
-            ready: reader.flag()?,
+            pid: reader.i32()?,
         };
         reader.end()?;
-        Ok(register)
+        Ok(kept)
     }
 }
 
@@ -328,7 +327,10 @@ pub enum FromParent {
         config: u32,
     },
     /// End everything.
-    Quit,
+    Quit {
+        /// What is left after so many milliseconds is killed.
+        limit_ms: u32,
+    },
 }
 
 impl FromParent {
@@ -341,7 +343,10 @@ impl FromParent {
                 message.put(&[1]);
                 message.put_u32(*config);
             }
-            FromParent::Quit => message.put(&[2]),
+            FromParent::Quit { limit_ms } => {
+                message.put(&[2]);
+                message.put_u32(*limit_ms);
+            }
         }
         message
     }
@@ -355,7 +360,7 @@ impl FromParent {
         same_build(&mut reader)?;
         let message = match reader.u8()? {
             1 => FromParent::Configure { config: reader.u32()? },
-            2 => FromParent::Quit,
+            2 => FromParent::Quit { limit_ms: reader.u32()? },
             _ => return Err(Malformed("a message of unknown kind")),
         };
         reader.end()?;
@@ -378,7 +383,7 @@ mod tests {
             ToWorker::Start,
             ToWorker::Connection { domain: 9 },
             ToWorker::Quit { reason: QuitReason::Replaced, limit_ms: 5000 },
-            ToWorker::Registered,
+            ToWorker::Adopted,
         ] {
             assert_eq!(ToWorker::decode(&message.encode()).unwrap(), message);
         }
@@ -398,16 +403,16 @@ mod tests {
         }
         let connect = Connect { group: 1, slot: 2, epoch: 3, domain: 4 };
         assert_eq!(Connect::decode(&connect.encode()).unwrap(), connect);
-        let register = Register { group: 1, slot: 2, epoch: 3, ready: true };
-        assert_eq!(Register::decode(&register.encode()).unwrap(), register);
-        for message in [FromParent::Configure { config: 3 }, FromParent::Quit] {
+        let kept = Kept { group: 1, slot: 2, epoch: 3, pid: 4 };
+        assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+        for message in [FromParent::Configure { config: 3 }, FromParent::Quit { limit_ms: 9 }] {
             assert_eq!(FromParent::decode(&message.encode()).unwrap(), message);
         }
     }
 
     #[test]
     fn another_build_is_told_from_nonsense() {
-        let mut bytes = FromParent::Quit.encode();
+        let mut bytes = FromParent::Quit { limit_ms: 9 }.encode();
         bytes[0] ^= 1;
         assert_eq!(FromParent::decode(&bytes), Err(Malformed("another version")));
     }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! parent ----FromParent---> supervisor <---Connect---- children (one channel for all)
-//!                            |      ^
-//!                   ToWorker |      | FromWorker            (one socket for each worker)
-//!                            v      |
-//!                            worker ---Register---> supervisor (one channel for all)
+//!                           |   ^
+//!                  ToWorker |   | FromWorker              (one socket for each worker)
+//!                           v   |
+//!                          worker
 //! ```
 //!
 //! A message is decoded whole or refused; every list and string is bounded. Nothing a worker or a
@@ -17,7 +17,7 @@ mod message;
 mod start;
 
 pub use message::{
-    Connect, FromParent, FromWorker, MAX_KEY, MAX_MESSAGE, MAX_TEXT, QuitReason, Register, Retire,
+    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, QuitReason, Retire,
     ToWorker,
 };
 pub(crate) use start::milliseconds;

@@ -17,7 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_send_buffer_size, set_socket_send_buffer_size_force, set_socket_timeout,
+};
 use rustix::process::Signal;
 
 pub use retained::Retained;
@@ -25,7 +27,7 @@ pub use retained::Retained;
 use crate::board::{Board, Capacity, Directory};
 use crate::client::Handles;
 use crate::config::Config;
-use crate::control::FromParent;
+use crate::control::{FromParent, milliseconds};
 use crate::sys::{
     Exit, Watch, monotonic_us, pair, reap, send, shared, shared_read_only, write_blob,
 };
@@ -44,6 +46,10 @@ pub struct Launch<'a> {
 
 /// How long a child waits for a supervisor that does not react before its request fails.
 const CHANNEL: Duration = Duration::from_secs(10);
+/// The longest that a supervisor may take to kill workers and end.
+const LAST: Duration = Duration::from_secs(2);
+/// Room for what supervisors keep of their workers, about 1 KiB for each.
+const STORE: usize = 4 << 20;
 /// Between two supervisors that end at once: doubles up to the second.
 const BACKOFF: (u64, u64) = (250_000, 60_000_000);
 
@@ -150,7 +156,9 @@ impl<'r> Parent<'r> {
     pub fn stop(&mut self, limit: Duration) -> bool {
         let Some(pid) = self.supervisor() else { return true };
         let control = self.retained.control_fd();
-        let told = control.map(|fd| send(fd, &FromParent::Quit.encode(), &[], false));
+        // It has the same limit for its workers, but for the time that it needs to end them.
+        let quit = FromParent::Quit { limit_ms: milliseconds(limit - limit.min(LAST) / 2) };
+        let told = control.map(|fd| send(fd, &quit.encode(), &[], false));
         let watch = Watch::new(pid).ok().flatten();
         if !matches!(told, Some(Ok(()))) {
             signal(&watch, Signal::TERM);
@@ -222,15 +230,19 @@ fn make(capacity: Capacity) -> io::Result<Retained> {
     let cells = shared(c"wsgi-cells", capacity.cells())?;
     let (children, connections) = pair()?;
     set_socket_timeout(&children, Timeout::Send, Some(CHANNEL))?;
-    let (workers, registrations) = pair()?;
+    let (inlet, outlet) = pair()?;
+    // As much room as we may have: each worker takes some.
+    if set_socket_send_buffer_size_force(&inlet, STORE).is_err() {
+        set_socket_send_buffer_size(&inlet, STORE)?;
+    }
     Ok(Retained {
         board: board.into_raw_fd(),
         reader: reader.into_raw_fd(),
         cells: cells.into_raw_fd(),
         children: children.into_raw_fd(),
         connections: connections.into_raw_fd(),
-        workers: workers.into_raw_fd(),
-        registrations: registrations.into_raw_fd(),
+        inlet: inlet.into_raw_fd(),
+        outlet: outlet.into_raw_fd(),
         capacity,
         ..Retained::ours()
     })

@@ -22,8 +22,9 @@ pub struct Retained {
     pub(super) cells: RawFd,
     pub(super) children: RawFd,
     pub(super) connections: RawFd,
-    pub(super) workers: RawFd,
-    pub(super) registrations: RawFd,
+    /// Both ends of where supervisors keep what outlives them.
+    pub(super) inlet: RawFd,
+    pub(super) outlet: RawFd,
     pub(super) control: RawFd,
     pub(super) config: RawFd,
     pub(super) config_number: u32,
@@ -51,8 +52,8 @@ impl Retained {
         cells: 0,
         children: 0,
         connections: 0,
-        workers: 0,
-        registrations: 0,
+        inlet: 0,
+        outlet: 0,
         control: 0,
         config: 0,
         config_number: 0,
@@ -110,14 +111,8 @@ impl Retained {
         if !self.is_ours() {
             return None;
         }
-        for fd in [
-            self.board,
-            self.connections,
-            self.workers,
-            self.registrations,
-            self.control,
-            self.config,
-        ] {
+        for fd in [self.board, self.connections, self.inlet, self.outlet, self.control, self.config]
+        {
             if fd > 0 {
                 // SAFETY: it was inherited with the parent's memory and is used by nobody here, by
                 // contract.

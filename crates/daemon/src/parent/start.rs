@@ -43,8 +43,8 @@ pub(super) fn start(retained: &Retained, control: OwnedFd, launch: &Launch<'_>) 
         log,
         control.as_raw_fd(),
         retained.connections,
-        retained.registrations,
-        retained.workers,
+        retained.inlet,
+        retained.outlet,
         retained.board,
         retained.cells,
         launch.program.as_raw_fd(),
@@ -97,8 +97,8 @@ unsafe fn become_supervisor(sources: &[RawFd], args: &[*const libc::c_char]) -> 
 const _: () = assert!(
     given::PARENT == 3
         && given::CHILDREN == 4
-        && given::WORKERS == 5
-        && given::REGISTRATION == 6
+        && given::INLET == 5
+        && given::OUTLET == 6
         && given::BOARD == 7
         && given::CELLS == 8
         && PROGRAM == 9

@@ -13,9 +13,10 @@ use super::logger::Logger;
 use super::oom::OomKills;
 use super::process::{Output, Process};
 use super::spawn::{Spawned, Surroundings, spawn};
+use super::store::Store;
 use crate::board::{Board, Cells, Slot, Status};
 use crate::config;
-use crate::control::{QuitReason, Start, ToWorker, milliseconds};
+use crate::control::{Kept, QuitReason, Start, ToWorker, milliseconds};
 use crate::log::{Entry, Source};
 use crate::sys::{Exit, Watch, reap, send, write_blob};
 use crate::wire::Record;
@@ -28,15 +29,14 @@ pub(super) enum About {
     Parent = 1,
     ParentEnd = 2,
     Children = 3,
-    Workers = 4,
-    Signals = 5,
+    Signals = 4,
     /// A process' control socket, and so on.
-    Control = 6,
-    End = 7,
-    Output = 8,
-    Report = 9,
+    Control = 5,
+    End = 6,
+    Output = 7,
+    Report = 8,
     /// Output of a process that has ended.
-    Orphan = 10,
+    Orphan = 9,
 }
 
 impl About {
@@ -46,13 +46,12 @@ impl About {
             1 => About::Parent,
             2 => About::ParentEnd,
             3 => About::Children,
-            4 => About::Workers,
-            5 => About::Signals,
-            6 => About::Control,
-            7 => About::End,
-            8 => About::Output,
-            9 => About::Report,
-            10 => About::Orphan,
+            4 => About::Signals,
+            5 => About::Control,
+            6 => About::End,
+            7 => About::Output,
+            8 => About::Report,
+            9 => About::Orphan,
             _ => return None,
         };
         Some((about, data as u32))
@@ -67,6 +66,7 @@ pub(super) struct Machine {
     pub(super) cells: Cells,
     pub(super) around: Surroundings,
     pub(super) logger: Logger,
+    store: Store,
     oom: OomKills,
     /// By number; a number is not used twice.
     pub(super) processes: HashMap<u32, Process>,
@@ -77,19 +77,34 @@ pub(super) struct Machine {
     last: u32,
 }
 
+/// What is known of a process that is taken over.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    /// Its group's name.
+    pub(super) name: Vec<u8>,
+    /// The threads it has.
+    pub(super) threads: u32,
+}
+
 /// Most processes whose output is read after their end.
 const ORPHANS: usize = 64;
 /// Descriptors that a worker keeps for its application.
 const KEPT: u64 = 256;
 
 impl Machine {
-    pub(super) fn new(board: Board, cells: Cells, around: Surroundings) -> io::Result<Machine> {
+    pub(super) fn new(
+        board: Board,
+        cells: Cells,
+        store: Store,
+        around: Surroundings,
+    ) -> io::Result<Machine> {
         Ok(Machine {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             board,
             cells,
             around,
             logger: Logger::default(),
+            store,
             oom: OomKills::new(),
             processes: HashMap::new(),
             slots: HashMap::new(),
@@ -105,8 +120,8 @@ impl Machine {
         Ok(epoll::add(&self.epoll, fd, data, EventFlags::IN)?)
     }
 
-    /// Takes a process in.
-    pub(super) fn take(&mut self, process: Process) -> io::Result<()> {
+    /// Takes a process in, and keeps it for the next supervisor.
+    fn take(&mut self, process: Process) -> io::Result<()> {
         self.last += 1;
         let number = self.last;
         self.watch(process.output.fd.as_fd(), About::Output, number)?;
@@ -119,9 +134,53 @@ impl Machine {
                 self.watch(fd, about, number)?;
             }
         }
+        if !process.keep(&mut self.store) {
+            let pid = process.watch.pid();
+            let text = format!("Process (pid={pid}) would not outlive its supervisor.");
+            self.logger.say(Level::Warning as u8, &text);
+        }
         self.slots.insert(process.slot, number);
         self.processes.insert(number, process);
         Ok(())
+    }
+
+    /// Takes over what an earlier supervisor has left: `adopt` says which of it, going by what the
+    /// board says about the slot.
+    pub(super) fn adopt_all(&mut self, mut adopt: impl FnMut(&Kept, &Slot) -> Option<Adopted>) {
+        for (kept, fds) in self.store.take_all() {
+            let at = self.board.slot(kept.slot);
+            let is_same = (at.epoch, at.pid) == (kept.epoch, kept.pid);
+            // The pidfd says whether it still is the same process.
+            let watch = Watch::go_on(kept.pid, fds.pidfd).ok().flatten().filter(|_| is_same);
+            let adopted = watch.and_then(|watch| Some((watch, adopt(&kept, &at)?)));
+            let Some((watch, Adopted { name, threads })) = adopted else {
+                let quit = ToWorker::Quit { reason: QuitReason::NotWanted, limit_ms: 5000 };
+                let _ = send(fds.control.as_fd(), &quit.encode(), &[], false);
+                continue;
+            };
+            let _ = send(fds.control.as_fd(), &ToWorker::Adopted.encode(), &[], false);
+            let pid = kept.pid;
+            let taken = self.take(Process {
+                group: kept.group,
+                slot: kept.slot,
+                epoch: kept.epoch,
+                watch,
+                child: false,
+                control: Some(fds.control),
+                lost: None,
+                output: Output::new(fds.output, &name, pid),
+                status: fds.status,
+                threads,
+                report: None,
+                reports: Vec::new(),
+                killed: false,
+                quit: None,
+            });
+            if let Err(error) = taken {
+                let text = format!("Unable to take over process (pid={pid}): {error}.");
+                self.logger.say(Level::Error as u8, &text);
+            }
+        }
     }
 
     /// The process in a slot.
@@ -160,6 +219,13 @@ impl Machine {
     pub(super) fn remove(&mut self, number: u32, exit: Exit) -> Option<(Process, String)> {
         let mut process = self.processes.remove(&number)?;
         self.slots.remove(&process.slot);
+        let living = self.processes.len();
+        if self.store.is_dirty(living) {
+            let epochs: HashMap<u32, u32> =
+                self.processes.values().map(|one| (one.slot, one.epoch)).collect();
+            let lives = |kept: &Kept| epochs.get(&kept.slot) == Some(&kept.epoch);
+            self.store.clean(lives);
+        }
         process.read_report();
         let mut hint = String::new();
         let ids: Vec<String> = running(process.status.as_fd(), process.threads)
@@ -214,22 +280,25 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, group: &config::Group, new: &New<'_>) -> io::Result<(i32, u32)> {
+    fn start(&mut self, group: &config::Group, new: &New<'_>) -> io::Result<i32> {
         let spawned = spawn(group, &self.around)?;
         let pid = spawned.pid;
-        match self.keep(group, new, spawned) {
-            Ok(()) => {}
-            Err(error) => {
-                // It would live without anybody knowing.
-                // SAFETY: our child, which was not waited for, so the number is still its own.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-                self.strays.push(pid);
-                return Err(error);
-            }
+        if let Err(error) = self.begin(group, new, spawned) {
+            // It would live without anybody knowing.
+            // SAFETY: our child, which was not waited for, so the number is still its own.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            self.strays.push(pid);
+            return Err(error);
         }
-        let us = rustix::process::geteuid();
-        let uid = group.user.as_ref().filter(|_| us.is_root()).map_or(us.as_raw(), |u| u.uid);
-        Ok((pid, uid))
+        Ok(pid)
+    }
+
+    /// Kills all that is left.
+    pub(super) fn kill_all(&mut self) {
+        for process in self.processes.values_mut() {
+            process.killed = true;
+            let _ = process.watch.signal(Signal::KILL);
+        }
     }
 
     /// Reaps children that nobody knows.
@@ -237,8 +306,8 @@ impl Machine {
         self.strays.retain(|pid| reap(*pid).is_none());
     }
 
-    fn keep(&mut self, group: &config::Group, new: &New<'_>, spawned: Spawned) -> io::Result<()> {
-        let threads = group.threads.saturating_mul(group.domains.into());
+    fn begin(&mut self, group: &config::Group, new: &New<'_>, spawned: Spawned) -> io::Result<()> {
+        let threads = group.all_threads();
         let connections = match group.connections {
             0 => {
                 let left = self.around.descriptors.0.saturating_sub(KEPT).max(32) / 2;
@@ -273,6 +342,7 @@ impl Machine {
         self.take(Process {
             group: group.group,
             slot: new.slot,
+            epoch: new.epoch,
             watch,
             child: true,
             control: Some(spawned.control),
@@ -289,7 +359,7 @@ impl Machine {
 }
 
 impl Effects for Machine {
-    fn spawn(&mut self, group: &config::Group, new: &New<'_>) -> Result<(i32, u32), String> {
+    fn spawn(&mut self, group: &config::Group, new: &New<'_>) -> Result<i32, String> {
         self.start(group, new).map_err(|error| error.to_string())
     }
 
@@ -298,8 +368,8 @@ impl Effects for Machine {
     }
 
     fn show(&mut self, slot: u32, shown: &Shown) {
-        let Shown { state, epoch, generation, pid, config, uid } = *shown;
-        self.board.set_slot(slot, &Slot { state, epoch, generation, pid, config, uid });
+        let Shown { state, epoch, generation, pid, config } = *shown;
+        self.board.set_slot(slot, &Slot { state, epoch, generation, pid, config });
     }
 
     fn announce(&mut self, group: u32, status: Status, generation: u32) {

@@ -1,6 +1,5 @@
 //! A worker process as the supervisor holds it: its descriptors and what has been read from them.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,8 @@ use rustix::io::{Errno, read};
 
 use super::lines::Lines;
 use super::spawn::Report;
-use crate::control::QuitReason;
+use super::store::Store;
+use crate::control::{Kept, QuitReason};
 use crate::sys::Watch;
 
 /// See the module.
@@ -17,6 +17,8 @@ pub(super) struct Process {
     /// Its group's number and slot.
     pub(super) group: u32,
     pub(super) slot: u32,
+    /// Which use of the slot.
+    pub(super) epoch: u32,
     pub(super) watch: Watch,
     /// It is our child, so its end can be asked for.
     pub(super) child: bool,
@@ -35,6 +37,16 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Keeps its descriptors for the next supervisor; `false` if there is no room.
+    pub(super) fn keep(&self, store: &mut Store) -> bool {
+        let Some(control) = &self.control else { return true };
+        let mut fds = vec![control.as_fd(), self.output.fd.as_fd(), self.status.as_fd()];
+        fds.extend(self.watch.fd());
+        let pid = self.watch.pid();
+        let kept = Kept { group: self.group, slot: self.slot, epoch: self.epoch, pid };
+        store.put(&kept, &fds).is_ok()
+    }
+
     /// Reads what it says about being started.
     pub(super) fn read_report(&mut self) {
         let Some(fd) = &self.report else { return };
@@ -107,29 +119,7 @@ impl Output {
 
 /// Whether it is one end of a connection, so that nothing else is passed from one process to another.
 pub(super) fn is_connection(fd: &OwnedFd) -> bool {
-    is_socket(fd, rustix::net::SocketType::STREAM)
-}
-
-/// Whether it can be a control socket.
-pub(super) fn is_control(fd: &OwnedFd) -> bool {
-    is_socket(fd, rustix::net::SocketType::SEQPACKET)
-}
-
-fn is_socket(fd: &OwnedFd, kind: rustix::net::SocketType) -> bool {
-    use rustix::net::{AddressFamily, sockopt};
-    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX) && sockopt::socket_type(fd) == Ok(kind)
-}
-
-/// Makes a pipe that somebody else gave us not wait.
-pub(super) fn as_pipe(fd: &OwnedFd) -> io::Result<()> {
-    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
-    if kind != rustix::fs::FileType::Fifo {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(rustix::io::ioctl_fionbio(fd.as_fd(), true)?)
-}
-
-/// Whether it is memory that can be read without waiting.
-pub(super) fn is_memory(fd: &OwnedFd) -> bool {
-    rustix::fs::fcntl_get_seals(fd).is_ok()
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(fd) == Ok(SocketType::STREAM)
 }

@@ -7,21 +7,18 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::net::sockopt::set_socket_passcred;
-use rustix::process::Signal;
 
 use super::group::{Effects, Group, Shown};
-use super::machine::{About, Machine};
-use super::process::{Output, Process, as_pipe, is_connection, is_control, is_memory};
+use super::machine::{About, Adopted, Machine};
+use super::process::{Process, is_connection};
 use super::signals::Signals;
 use super::spawn::Surroundings;
-use crate::board::{Board, Capacity, Cells, State};
+use super::store::Store;
+use crate::board::{Board, Capacity, Cells, Slot, State};
 use crate::config::Config;
-use crate::control::{
-    Connect, FromParent, FromWorker, MAX_MESSAGE, QuitReason, Register, ToWorker,
-};
+use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, QuitReason};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Received, Watch, read_blob, reap, receive, send, set_cloexec};
+use crate::sys::{Exit, Received, Watch, read_blob, reap, receive, set_cloexec};
 
 /// Numbers of the descriptors that the supervisor is started with.
 pub(crate) mod given {
@@ -29,10 +26,10 @@ pub(crate) mod given {
     pub(crate) const PARENT: i32 = 3;
     /// Where children's connections come in.
     pub(crate) const CHILDREN: i32 = 4;
-    /// Where workers register.
-    pub(crate) const WORKERS: i32 = 5;
-    /// The end of the same that workers get.
-    pub(crate) const REGISTRATION: i32 = 6;
+    /// Where it keeps what outlives it.
+    pub(crate) const INLET: i32 = 5;
+    /// Where it finds what an earlier supervisor has kept.
+    pub(crate) const OUTLET: i32 = 6;
     /// The board, for writing.
     pub(crate) const BOARD: i32 = 7;
     /// The cells.
@@ -45,6 +42,9 @@ const TURN: usize = 64;
 const LOOK: Duration = Duration::from_secs(1);
 /// What is due so soon is done now.
 const SOON: Duration = Duration::from_millis(10);
+/// How long workers may take to end when nobody says so: the parent is gone, or somebody has sent a
+/// signal. Their own limit may be shorter.
+const STOP: Duration = Duration::from_secs(30);
 /// How long a worker without a control socket is believed to be just ending.
 const LOST: Duration = Duration::from_secs(2);
 
@@ -54,13 +54,13 @@ struct Supervisor {
     parent: OwnedFd,
     parent_watch: Watch,
     children: OwnedFd,
-    workers: OwnedFd,
     signals: Signals,
     groups: BTreeMap<u32, Group>,
     swaps: usize,
     /// Number of the configuration; 0 before there is one.
     config: u32,
-    stopping: bool,
+    /// All is to end, and what is left then is killed.
+    stopping: Option<Instant>,
     looked: Instant,
 }
 
@@ -92,13 +92,11 @@ pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
     };
     let socket = take(given::PARENT)?;
     let children = take(given::CHILDREN)?;
-    let workers = take(given::WORKERS)?;
-    let registration = take(given::REGISTRATION)?;
+    let store = Store::new(take(given::INLET)?, take(given::OUTLET)?);
     let board = Board::map(take(given::BOARD)?.as_fd(), capacity, true)?;
     let cells = Cells::map(take(given::CELLS)?, capacity)?;
-    set_socket_passcred(&workers, true)?;
-    let around = Surroundings::new(registration, raise_descriptors())?;
-    let machine = Machine::new(board, cells, around)?;
+    let around = Surroundings::new(raise_descriptors())?;
+    let machine = Machine::new(board, cells, store, around)?;
     let signals = Signals::new()?;
     let _ = rustix::thread::set_name(c"wsgi-supervisor");
     let parent = i32::try_from(parent).unwrap_or(0);
@@ -111,19 +109,18 @@ pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
     if let Some(fd) = parent_watch.fd() {
         machine.watch(fd, About::ParentEnd, 0)?;
     }
-    // Children and workers are heard once there is a configuration.
+    // Children are heard once there is a configuration.
     machine.logger.say(6, "Process supervisor started.");
     let mut supervisor = Supervisor {
         machine,
         parent: socket,
         parent_watch,
         children,
-        workers,
         signals,
         groups: BTreeMap::new(),
         swaps: 1,
         config: 0,
-        stopping: false,
+        stopping: None,
         looked: Instant::now(),
     };
     supervisor.run();
@@ -149,7 +146,8 @@ impl Supervisor {
             [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 64];
         while !self.is_over() {
             let now = Instant::now();
-            let next = self.groups.values().filter_map(|group| group.next_tick(now)).min();
+            let ticks = self.groups.values().filter_map(|group| group.next_tick(now));
+            let next = ticks.chain(self.stopping.filter(|until| *until > now)).min();
             let wait = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
             // Rounded up, so that what is due is due.
             let wait = wait + Duration::from_millis(1);
@@ -168,16 +166,19 @@ impl Supervisor {
         }
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
     fn is_over(&self) -> bool {
-        self.stopping && self.groups.values().all(Group::is_over)
+        self.is_stopping() && self.groups.values().all(Group::is_over)
     }
 
     fn on_event(&mut self, about: About, number: u32) {
         match about {
             About::Parent => self.read_parent(),
-            About::ParentEnd => self.stop(),
+            About::ParentEnd => self.stop(STOP),
             About::Children => self.read_children(),
-            About::Workers => self.read_workers(),
             About::Signals => self.read_signals(),
             About::Control => self.read_control(number),
             About::End => self.on_end(number),
@@ -189,6 +190,9 @@ impl Supervisor {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        if self.stopping.is_some_and(|until| now >= until) {
+            self.machine.kill_all();
+        }
         if now - self.looked >= LOOK {
             self.looked = now;
             self.look_around(now);
@@ -217,7 +221,7 @@ impl Supervisor {
         self.machine.repeat_quits();
         self.machine.reap_strays();
         if self.parent_watch.has_ended() || !is_child_of(self.parent_watch.pid()) {
-            self.stop();
+            self.stop(STOP);
         }
         // Where there are no pidfds.
         let ended: Vec<u32> = self
@@ -243,11 +247,7 @@ impl Supervisor {
             .collect();
         for (group, slot) in lost {
             let Some(group) = self.groups.get_mut(&group) else { continue };
-            let text = "A process has closed what it is controlled by; ending it.";
-            let pid = self.machine.at(slot).map_or(0, |process| process.watch.pid());
-            self.machine.log(super::group::Level::Error, group.config(), pid, text);
-            group.on_stopping(slot, now, &mut self.machine);
-            self.machine.signal(slot, Signal::TERM);
+            group.on_lost(slot, now, &mut self.machine);
         }
         for group in self.groups.values_mut() {
             group.tick(now, &mut self.machine);
@@ -257,16 +257,19 @@ impl Supervisor {
         for group in self.groups.values_mut().filter(|group| group.is_removed() && unneeded) {
             group.stop(QuitReason::Replaced, now, &mut self.machine);
         }
-        if !self.stopping {
+        if !self.is_stopping() {
             self.groups.retain(|_, group| !group.is_over());
         }
     }
 
-    fn stop(&mut self) {
-        if self.stopping {
+    /// Ends everything; what is left after `limit` is killed.
+    fn stop(&mut self, limit: Duration) {
+        let until = Instant::now() + limit;
+        if let Some(before) = &mut self.stopping {
+            *before = until.min(*before);
             return;
         }
-        self.stopping = true;
+        self.stopping = Some(until);
         if let Some(fd) = self.parent_watch.fd() {
             let _ = epoll::delete(&self.machine.epoll, fd);
         }
@@ -279,7 +282,7 @@ impl Supervisor {
     fn read_signals(&mut self) {
         while let Some(signal) = self.signals.take() {
             match signal {
-                libc::SIGTERM | libc::SIGINT => self.stop(),
+                libc::SIGTERM | libc::SIGINT => self.stop(STOP),
                 libc::SIGCHLD => {
                     let children: Vec<(u32, i32)> = self
                         .machine
@@ -306,7 +309,9 @@ impl Supervisor {
             match receive(self.parent.as_fd(), &mut buffer, false) {
                 Ok(received) if received.length > 0 => {
                     match FromParent::decode(&buffer[..received.length]) {
-                        Ok(FromParent::Quit) => self.stop(),
+                        Ok(FromParent::Quit { limit_ms }) => {
+                            self.stop(Duration::from_millis(limit_ms.into()));
+                        }
                         Ok(FromParent::Configure { config }) => self.configure(config, received),
                         Err(error) => {
                             let text = format!("Unable to understand the server: {error}.");
@@ -357,8 +362,9 @@ impl Supervisor {
                 Some(known) => known.configure(group, number, now, &mut self.machine),
                 None => {
                     let mut new = Group::new(group, number);
-                    expect(&mut new, &mut self.machine, now);
-                    new.settle(now, &mut self.machine);
+                    if !first {
+                        new.settle(now, &mut self.machine);
+                    }
                     self.groups.insert(new.config().group, new);
                 }
             }
@@ -369,16 +375,45 @@ impl Supervisor {
             }
         }
         if first {
-            let children = self.machine.watch(self.children.as_fd(), About::Children, 0);
-            let workers = self.machine.watch(self.workers.as_fd(), About::Workers, 0);
-            if children.and(workers).is_err() {
+            self.adopt(now);
+            if self.machine.watch(self.children.as_fd(), About::Children, 0).is_err() {
                 self.machine.logger.say(3, "Unable to listen to the server's children.");
             }
         }
-        if self.stopping {
+        if self.is_stopping() {
             for group in self.groups.values_mut() {
                 group.stop(QuitReason::Stop, now, &mut self.machine);
             }
+        }
+    }
+
+    /// Takes over what an earlier supervisor has left, and starts the rest.
+    fn adopt(&mut self, now: Instant) {
+        let mut adopted = Vec::new();
+        let groups = &mut self.groups;
+        self.machine.adopt_all(|kept, at| {
+            let group = groups.get_mut(&kept.group)?;
+            let config = group.config();
+            let (name, threads) = (config.name.clone(), config.all_threads());
+            if !(config.first..config.first + config.slots).contains(&kept.slot) {
+                return None;
+            }
+            let Slot { state, epoch, generation, pid, config } = *at;
+            let shown = Shown { state, epoch, generation, pid, config };
+            adopted.push(kept.slot);
+            group.adopt(kept.slot, &shown, now).then_some(Adopted { name, threads })
+        });
+        for group in self.groups.values_mut() {
+            let config = group.config();
+            for slot in config.first..config.first + config.slots {
+                let Slot { state, epoch, generation, config, .. } = self.machine.board.slot(slot);
+                if state != State::Free && !adopted.contains(&slot) {
+                    let state = State::Free;
+                    let shown = Shown { state, epoch, generation, pid: 0, config };
+                    self.machine.show(slot, &shown);
+                }
+            }
+            group.settle(now, &mut self.machine);
         }
     }
 
@@ -402,74 +437,6 @@ impl Supervisor {
                 self.machine.connect(connect.slot, connect.domain, end);
             }
         }
-    }
-
-    /// Workers of an earlier supervisor. They run applications, so they are believed only what the
-    /// kernel says about them and what an earlier supervisor wrote on the board.
-    fn read_workers(&mut self) {
-        let mut buffer = [0; 64];
-        for _ in 0..TURN {
-            let received = match receive(self.workers.as_fd(), &mut buffer, false) {
-                Ok(received) => received,
-                Err(_) => return,
-            };
-            let Ok(register) = Register::decode(&buffer[..received.length]) else { continue };
-            let (Some((pid, uid)), Ok([control, output, status])) =
-                (received.sender, <[OwnedFd; 3]>::try_from(received.fds))
-            else {
-                continue;
-            };
-            if !is_control(&control) || !is_memory(&status) || as_pipe(&output).is_err() {
-                continue;
-            }
-            let Register { group, slot, epoch, .. } = register;
-            let known = match self.groups.get_mut(&group) {
-                Some(group) => group.adopt(slot, epoch, pid, uid),
-                None => false,
-            };
-            if !known {
-                let quit = ToWorker::Quit { reason: QuitReason::NotWanted, limit_ms: 5000 };
-                let _ = send(control.as_fd(), &quit.encode(), &[], false);
-                continue;
-            }
-            if let Err(error) = self.adopt(&register, pid, [control, output, status]) {
-                let text = format!("Unable to take over process (pid={pid}): {error}.");
-                self.machine.logger.say(3, &text);
-                if let Some(group) = self.groups.get_mut(&group) {
-                    let now = Instant::now();
-                    group.on_end(slot, Exit::Unknown, None, "", now, &mut self.machine);
-                }
-            }
-        }
-    }
-
-    fn adopt(
-        &mut self,
-        register: &Register,
-        pid: i32,
-        [control, output, status]: [OwnedFd; 3],
-    ) -> io::Result<()> {
-        let Register { group, slot, .. } = *register;
-        let Some(config) = self.groups.get(&group).map(Group::config) else { return Ok(()) };
-        let Some(watch) = Watch::new(pid)? else { return Err(io::ErrorKind::NotFound.into()) };
-        let _ = send(control.as_fd(), &ToWorker::Registered.encode(), &[], false);
-        let name = config.name.clone();
-        let threads = config.threads.saturating_mul(config.domains.into());
-        self.machine.take(Process {
-            group,
-            slot,
-            watch,
-            child: false,
-            control: Some(control),
-            lost: None,
-            output: Output::new(output, &name, pid),
-            status,
-            threads,
-            report: None,
-            reports: Vec::new(),
-            killed: false,
-            quit: None,
-        })
     }
 
     /// What a worker says.
@@ -557,20 +524,5 @@ impl Supervisor {
         let why = why.map(|report| report.explain(group.config()));
         let now = Instant::now();
         group.on_end(slot, exit, why.as_deref(), &hint, now, &mut self.machine);
-    }
-}
-
-/// Takes note of what an earlier supervisor has left in a group's slots.
-fn expect(group: &mut Group, machine: &mut Machine, now: Instant) {
-    let config = group.config();
-    for slot in config.first..config.first + config.slots {
-        let at = machine.board.slot(slot);
-        let crate::board::Slot { state, epoch, generation, pid, config, uid } = at;
-        let shown = Shown { state, epoch, generation, pid, config, uid };
-        match state {
-            State::Free => {}
-            State::Starting => machine.show(slot, &Shown { state: State::Free, pid: 0, ..shown }),
-            _ => group.expect(slot, &shown, now),
-        }
     }
 }

@@ -42,8 +42,6 @@ pub(super) struct Spawned {
 pub(super) struct Surroundings {
     /// The environment they inherit.
     pub(super) environ: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Their end of the channel on which they register.
-    pub(super) registration: OwnedFd,
     /// `/dev/null`.
     pub(super) null: OwnedFd,
     /// The limit of descriptors that the parent had; ours is higher.
@@ -62,14 +60,14 @@ const NOT_INHERITED: &[&[u8]] = &[
 
 impl Surroundings {
     /// Takes the environment of this process.
-    pub(super) fn new(registration: OwnedFd, descriptors: (u64, u64)) -> io::Result<Surroundings> {
+    pub(super) fn new(descriptors: (u64, u64)) -> io::Result<Surroundings> {
         let bytes = |text: &OsStr| text.as_bytes().to_vec();
         let environ = std::env::vars_os()
             .map(|(name, value)| (bytes(&name), bytes(&value)))
             .filter(|(name, _)| !NOT_INHERITED.contains(&&name[..]))
             .collect();
         let null = std::fs::OpenOptions::new().read(true).open("/dev/null")?.into();
-        Ok(Surroundings { environ, registration, null, descriptors })
+        Ok(Surroundings { environ, null, descriptors })
     }
 }
 
@@ -171,10 +169,9 @@ pub(super) fn spawn(group: &Group, around: &Surroundings) -> io::Result<Spawned>
     rustix::io::ioctl_fionbio(&log, true)?;
     let (report, reporting) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&report, true)?;
-    let threads = group.threads.saturating_mul(group.domains.into());
+    let threads = group.all_threads();
     let status = shared(c"wsgi-status", status_length(threads))?;
-    let copies =
-        [&around.null, &output, &output, &theirs, &around.registration, &status, &log, &reporting];
+    let copies = [&around.null, &output, &output, &theirs, &status, &reporting];
     // Above the numbers they are to have, so that none is overwritten before it was copied.
     let mut sources = Vec::with_capacity(copies.len());
     for fd in copies {
@@ -249,7 +246,7 @@ impl<'g> Plan<'g> {
 }
 
 /// Where the child reports to.
-const REPORT: RawFd = 7;
+const REPORT: RawFd = 5;
 
 /// Turns the forked child into the worker.
 ///
@@ -358,9 +355,4 @@ fn errno() -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
-const _: () = assert!(
-    inherited::CONTROL == 3
-        && inherited::REGISTRATION == 4
-        && inherited::STATUS == 5
-        && inherited::LOG == 6
-);
+const _: () = assert!(inherited::CONTROL == 3 && inherited::STATUS == 4);

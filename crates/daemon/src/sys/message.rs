@@ -1,8 +1,7 @@
-//! Messages with descriptors and the sender's credentials.
+//! Messages with descriptors.
 //!
-//! Written on `libc` and not on rustix' ancillary buffers: those read credentials into a type that
-//! cannot hold the pid 0 which the kernel reports for a sender of another pid namespace, and the
-//! supervisor must survive any sender.
+//! Whatever a message brings that the reader has no use for is closed again: nothing that somebody
+//! sends stays open.
 //!
 //! <https://man7.org/linux/man-pages/man3/cmsg.3.html>
 
@@ -17,17 +16,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 /// Most descriptors in a message. A sender who adds more loses them all.
 const MAX_FDS: usize = 4;
 
-/// Room for credentials and `MAX_FDS` descriptors, aligned as `cmsghdr`.
+/// Room for `MAX_FDS` descriptors, aligned as `cmsghdr`.
 #[repr(C, align(8))]
 struct Control([u8; 128]);
 
 // SAFETY: CMSG_SPACE only computes.
-const _: () = assert!(
-    unsafe {
-        libc::CMSG_SPACE(size_of::<libc::ucred>() as u32)
-            + libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32)
-    } <= 128
-);
+const _: () = assert!(unsafe { libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32) } <= 128);
 
 /// What came with a message.
 #[derive(Debug)]
@@ -38,8 +32,6 @@ pub(crate) struct Received {
     pub(crate) cut: bool,
     /// Descriptors, close-on-exec.
     pub(crate) fds: Vec<OwnedFd>,
-    /// Process and user that sent it, if the socket asks for that. The kernel vouches for it.
-    pub(crate) sender: Option<(i32, u32)>,
 }
 
 /// Receives one message.
@@ -73,7 +65,6 @@ pub(crate) fn receive(
         length,
         cut: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         fds: Vec::new(),
-        sender: None,
     };
     // SAFETY: recvmsg filled `msg_control` and set its length; the CMSG functions stay within it,
     // and each payload is at least as long as `cmsg_len` says. Descriptors that arrive are ours and
@@ -83,18 +74,12 @@ pub(crate) fn receive(
         while !message.is_null() {
             let data = libc::CMSG_DATA(message);
             let length = ((*message).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
-            match ((*message).cmsg_level, (*message).cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
-                    for index in 0..length / size_of::<RawFd>() {
-                        let fd = data.cast::<RawFd>().add(index).read_unaligned();
-                        received.fds.push(OwnedFd::from_raw_fd(fd));
-                    }
+            if ((*message).cmsg_level, (*message).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+            {
+                for index in 0..length / size_of::<RawFd>() {
+                    let fd = data.cast::<RawFd>().add(index).read_unaligned();
+                    received.fds.push(OwnedFd::from_raw_fd(fd));
                 }
-                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
-                    let sender = data.cast::<libc::ucred>().read_unaligned();
-                    received.sender = Some((sender.pid, sender.uid));
-                }
-                _ => {}
             }
             message = libc::CMSG_NXTHDR(&header, message);
         }
@@ -184,12 +169,10 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use rustix::net::sockopt::set_socket_passcred;
 
     #[test]
-    fn descriptors_and_credentials_arrive() {
+    fn descriptors_arrive() {
         let (near, far) = pair().unwrap();
-        set_socket_passcred(&far, true).unwrap();
         let (one, two) = pair().unwrap();
         send(near.as_fd(), b"hello", &[one.as_fd(), two.as_fd()], false).unwrap();
         let mut buffer = [0; 64];
@@ -197,8 +180,6 @@ mod tests {
         assert_eq!(&buffer[..received.length], b"hello");
         assert_eq!(received.fds.len(), 2);
         assert!(!received.cut);
-        let pid = std::process::id() as i32;
-        assert_eq!(received.sender, Some((pid, rustix::process::getuid().as_raw())));
         // The descriptors are the ones that were sent.
         send(received.fds[0].as_fd(), b"x", &[], false).unwrap();
         assert_eq!(receive(two.as_fd(), &mut buffer, false).unwrap().length, 1);

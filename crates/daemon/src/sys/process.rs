@@ -39,6 +39,13 @@ impl Watch {
         }
     }
 
+    /// Goes on with what another process has begun to watch.
+    pub(crate) fn go_on(pid: i32, pidfd: Option<OwnedFd>) -> io::Result<Option<Watch>> {
+        let pid = known(pid).ok_or(io::ErrorKind::InvalidInput)?;
+        let watch = Watch { pid, pidfd };
+        Ok(if watch.has_ended() { None } else { Some(watch) })
+    }
+
     /// The process' number.
     pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()

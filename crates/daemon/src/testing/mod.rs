@@ -90,13 +90,13 @@ impl Stage {
             idle: Duration::from_secs(10),
             ..shape.clone()
         };
-        let worker = Worker::new(start, far, None, None, None).unwrap();
+        let worker = Worker::new(start, far, None).unwrap();
         *app.handle.lock().unwrap() = Some(worker.handle());
         let runner: Arc<dyn Runner> = app.clone();
         let run = thread::spawn(move || worker.serve(&runner).unwrap());
         let state = State::Routed;
         let pid = 1000 + slot as i32;
-        let at = Slot { state, epoch: 5, generation: 1, pid, config: 1, uid: 0 };
+        let at = Slot { state, epoch: 5, generation: 1, pid, config: 1 };
         self.board.set_slot(slot, &at);
         self.controls.push(Some(near));
         self.workers.push(Some(run));

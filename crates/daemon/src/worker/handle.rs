@@ -1,9 +1,8 @@
 //! What the application's side tells the supervisor, from any thread and without waiting.
 
 use std::collections::VecDeque;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -29,7 +28,6 @@ struct Inner {
     waiting: Mutex<VecDeque<Vec<u8>>>,
     /// What has been loaded, for a supervisor that takes over.
     loaded: Mutex<Vec<Vec<u8>>>,
-    ready: AtomicBool,
     retiring: Mutex<Option<Retire>>,
     served: AtomicU64,
 }
@@ -101,12 +99,7 @@ impl Handle {
     }
 
     pub(super) fn ready(&self) {
-        self.inner.ready.store(true, SeqCst);
         self.tell(&FromWorker::Ready);
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.inner.ready.load(SeqCst)
     }
 
     pub(super) fn tell(&self, message: &FromWorker<'_>) {
@@ -141,8 +134,8 @@ impl Handle {
         self.inner.control.load_full()
     }
 
-    pub(super) fn set_control(&self, control: Option<OwnedFd>) {
-        self.inner.control.store(control.map(|fd| Arc::new(Own::new(fd))));
+    pub(super) fn drop_control(&self) {
+        self.inner.control.store(None);
     }
 
     /// Tells a new supervisor what the last one knew.
@@ -156,15 +149,6 @@ impl Handle {
         }
         self.flush();
     }
-}
-
-/// Sends a registration.
-pub(super) fn register(
-    channel: BorrowedFd<'_>,
-    message: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    send(channel, message, fds, false)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,34 +11,27 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::domain::{Domain, Thread};
 use super::fork::{self, Own};
-use super::handle::{Handle, register};
+use super::handle::Handle;
 use super::status::Status;
 use super::{Runner, signals};
-use crate::control::{FromWorker, MAX_MESSAGE, QuitReason, Register, Retire, Start, ToWorker};
-use crate::sys::{self, Received, pair, read_blob, receive, set_cloexec};
+use crate::control::{FromWorker, MAX_MESSAGE, QuitReason, Retire, Start, ToWorker};
+use crate::sys::{self, Received, read_blob, receive, set_cloexec};
 use crate::wire::Record;
 
 /// Numbers of the descriptors that a worker process is started with.
 pub(crate) mod inherited {
     /// Its control socket.
     pub(crate) const CONTROL: i32 = 3;
-    /// The channel on which it registers with another supervisor.
-    pub(crate) const REGISTRATION: i32 = 4;
     /// The memory for its status.
-    pub(crate) const STATUS: i32 = 5;
-    /// The read end of the pipe that is its standard output and error.
-    pub(crate) const LOG: i32 = 6;
+    pub(crate) const STATUS: i32 = 4;
 }
 
-/// How long a worker goes on without a supervisor. The server's parent starts another one within
-/// seconds; this is for when there is no parent either and nobody says so.
-const ALONE: Duration = Duration::from_secs(120);
 /// The longest a worker waits for its first message.
 const FIRST: Duration = Duration::from_secs(30);
 /// The level of an error in a log.
 const ERROR: u8 = 3;
 const TICK: Duration = Duration::from_secs(1);
-/// Between two attempts to register.
+/// After an error of the system's that should not be.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// A worker process.
@@ -46,9 +39,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Worker {
     start: Start,
     handle: Handle,
-    registration: Option<Own>,
-    log: Option<Own>,
-    status: Option<(Own, Arc<Status>)>,
+    status: Option<Arc<Status>>,
     domains: Vec<Arc<Domain>>,
 }
 
@@ -68,12 +59,13 @@ pub enum StopReason {
     Quit(QuitReason),
     /// It asked to be replaced, for this reason, and was.
     Retired(Retire),
-    /// There is no supervisor, and none will come.
+    /// There is no supervisor, and nobody to start another one: a supervisor's death is not seen
+    /// here, for its end of the control socket waits for the next one.
     Alone,
 }
 
 impl Worker {
-    /// Takes what the supervisor gave this process: descriptors 3 to 6, and the first message, which
+    /// Takes what the supervisor gave this process: descriptors 3 and 4, and the first message, which
     /// says what it is to be. The descriptors are made invisible to processes that the application
     /// starts, and moved out of its way.
     ///
@@ -95,11 +87,9 @@ impl Worker {
             Ok(sys::above(fd, 1024))
         };
         let control = take(inherited::CONTROL)?;
-        let registration = take(inherited::REGISTRATION)?;
         let status = take(inherited::STATUS)?;
-        let log = take(inherited::LOG)?;
         let start = first_message(control.as_fd())?;
-        Worker::new(start, control, Some(registration), Some(status), Some(log))
+        Worker::new(start, control, Some(status.as_fd()))
     }
 
     /// A worker in this process, for tests and embeddings: `control` is what a supervisor would
@@ -110,26 +100,17 @@ impl Worker {
     pub fn new(
         start: Start,
         control: OwnedFd,
-        registration: Option<OwnedFd>,
-        status: Option<OwnedFd>,
-        log: Option<OwnedFd>,
+        status: Option<BorrowedFd<'_>>,
     ) -> io::Result<Worker> {
         fork::install();
-        let [registration, status, log] = [registration, status, log].map(|fd| fd.map(Own::new));
-        let status = match status {
-            Some(fd) => {
-                let threads = start.threads.saturating_mul(start.domains.max(1).into());
-                let status = Status::new(fd.as_fd(), threads)?;
-                Some((fd, Arc::new(status)))
-            }
-            None => None,
-        };
+        let threads = start.threads.saturating_mul(start.domains.max(1).into());
+        let status = status.map(|fd| Status::new(fd, threads)).transpose()?.map(Arc::new);
         let mut domains = Vec::new();
         for number in 0..start.domains.max(1) {
             domains.push(Arc::new(Domain::new(number, start.group, start.epoch)?));
         }
         let handle = Handle::new(control);
-        Ok(Worker { start, handle, registration, log, status, domains })
+        Ok(Worker { start, handle, status, domains })
     }
 
     /// What the worker is to be.
@@ -167,14 +148,7 @@ impl Worker {
             }
         }
         self.handle.ready();
-        let mut main = Main {
-            worker: self,
-            runner,
-            attempt: Instant::now(),
-            swept: Instant::now(),
-            alone: None,
-            stopping: None,
-        };
+        let mut main = Main { worker: self, runner, swept: Instant::now(), stopping: None };
         let reason = main.run(&ended);
         for domain in &self.domains {
             domain.close();
@@ -194,7 +168,7 @@ impl Worker {
             builder = builder.stack_size(self.start.stack_size as usize);
         }
         let (domain, runner) = (domain.clone(), runner.clone());
-        let status = self.status.as_ref().map(|(_, status)| status.clone());
+        let status = self.status.clone();
         let end = End(ended.clone());
         let counter = Counter { handle: self.handle.clone(), most: self.start.maximum_requests };
         builder.spawn(move || {
@@ -294,10 +268,7 @@ impl Drop for End {
 struct Main<'w> {
     worker: &'w Worker,
     runner: &'w Arc<dyn Runner>,
-    attempt: Instant,
     swept: Instant,
-    /// Since when there is no supervisor.
-    alone: Option<Instant>,
     stopping: Option<(StopReason, Option<Instant>)>,
 }
 
@@ -324,7 +295,7 @@ impl Main<'_> {
         let mut fds = vec![ended.event.as_fd()];
         fds.extend(signals::events().ok());
         fds.extend(control.as_ref().map(|fd| fd.as_fd()));
-        let mut longest = if self.alone.is_some() { AGAIN } else { TICK };
+        let mut longest = TICK;
         if let Some((_, Some(deadline))) = self.stopping {
             longest = longest.min(deadline.saturating_duration_since(Instant::now()));
         }
@@ -340,9 +311,6 @@ impl Main<'_> {
             libc::SIGTERM | libc::SIGINT => match handle.retiring() {
                 // Asked for a second time: do not wait for a replacement.
                 Some(Retire::ShutdownSignal) => {
-                    self.stop(StopReason::Retired(Retire::ShutdownSignal), self.limit());
-                }
-                _ if self.alone.is_some() => {
                     self.stop(StopReason::Retired(Retire::ShutdownSignal), self.limit());
                 }
                 _ => handle.retire(Retire::ShutdownSignal),
@@ -394,10 +362,7 @@ impl Main<'_> {
                 };
                 self.stop(reason, limit);
             }
-            ToWorker::Registered => {
-                self.alone = None;
-                self.worker.handle.repeat();
-            }
+            ToWorker::Adopted => self.worker.handle.repeat(),
         }
     }
 
@@ -452,14 +417,10 @@ impl Main<'_> {
         }
     }
 
-    /// The supervisor is gone.
+    /// Nobody has the other end of the control socket.
     fn lose(&mut self) {
-        self.worker.handle.set_control(None);
-        self.alone.get_or_insert_with(Instant::now);
-        self.attempt = Instant::now();
-        if self.worker.registration.is_none() {
-            self.stop(StopReason::Alone, self.limit());
-        }
+        self.worker.handle.drop_control();
+        self.stop(StopReason::Alone, self.limit());
     }
 
     fn tick(&mut self) {
@@ -467,46 +428,11 @@ impl Main<'_> {
             self.swept = Instant::now();
             self.sweep();
         }
-        let Some(since) = self.alone else { return };
-        if since.elapsed() > ALONE {
-            self.stop(StopReason::Alone, self.limit());
-        }
-        let may = self.stopping.is_none() && self.worker.handle.control().is_none();
-        if may && self.attempt.elapsed() >= AGAIN {
-            self.attempt = Instant::now();
-            self.register();
-        }
     }
 
     fn sweep(&self) {
         for domain in &self.worker.domains {
             domain.sweep(self.worker.start.idle, usize::MAX);
-        }
-    }
-
-    /// Tells the next supervisor who we are.
-    fn register(&mut self) {
-        let worker = self.worker;
-        let (Some(channel), Some(log), Some((status, _))) =
-            (&worker.registration, &worker.log, &worker.status)
-        else {
-            return;
-        };
-        let Ok((near, far)) = pair() else { return };
-        let message = Register {
-            group: worker.start.group,
-            slot: worker.start.slot,
-            epoch: worker.start.epoch,
-            ready: worker.handle.is_ready(),
-        };
-        let fds = [far.as_fd(), log.as_fd(), status.as_fd()];
-        match register(channel.as_fd(), &message.encode(), &fds) {
-            Ok(()) => {
-                worker.handle.set_control(Some(sys::above(near, 1024)));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // Not even the server's parent holds the other end.
-            Err(_) => self.stop(StopReason::Alone, self.limit()),
         }
     }
 }

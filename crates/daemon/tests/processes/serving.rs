@@ -133,8 +133,8 @@ fn idle_connections_are_closed() {
     assert!(load.bad.is_empty());
     let sockets = || server.text("fds").matches("socket:").count();
     assert!(sockets() >= 3);
-    // Two for control and registration, one for the question.
-    crate::server::until("the end of idle connections", || sockets() <= 3);
+    // One for control, one for the question.
+    crate::server::until("the end of idle connections", || sockets() <= 2);
 }
 
 fn a_service_takes_no_requests() {

@@ -11,9 +11,9 @@ use crate::control::QuitReason;
 
 /// See the module.
 pub(in super::super) trait Effects {
-    /// Starts a worker, and returns its process and user. Nothing is known of it until
+    /// Starts a worker, and returns its process. Nothing is known of it until
     /// [`Group::on_ready`] or [`Group::on_end`].
-    fn spawn(&mut self, group: &config::Group, new: &New<'_>) -> Result<(i32, u32), String>;
+    fn spawn(&mut self, group: &config::Group, new: &New<'_>) -> Result<i32, String>;
     /// The last use of a slot, by whatever supervisor.
     fn last_epoch(&mut self, slot: u32) -> u32;
     /// Shows a slot on the board.

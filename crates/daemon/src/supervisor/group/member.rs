@@ -13,7 +13,6 @@ pub(in super::super) struct Shown {
     pub(in super::super) generation: u32,
     pub(in super::super) pid: i32,
     pub(in super::super) config: u32,
-    pub(in super::super) uid: u32,
 }
 
 /// How far a worker is.
@@ -38,7 +37,6 @@ pub(super) struct Member {
     pub(super) generation: u32,
     pub(super) pid: i32,
     pub(super) config: u32,
-    pub(super) uid: u32,
     pub(super) phase: Phase,
     pub(super) started: Instant,
     pub(super) ready: Option<Instant>,
@@ -46,8 +44,6 @@ pub(super) struct Member {
     pub(super) retiring: Option<Retire>,
     /// It could not load something that it should.
     pub(super) failed: bool,
-    /// It belongs to an earlier supervisor and must say who it is, until then at the latest.
-    pub(super) unknown: Option<Instant>,
 }
 
 impl Member {
@@ -61,7 +57,7 @@ impl Member {
 
     /// What the board says about it.
     pub(super) fn shown(&self, state: State) -> Shown {
-        let Member { epoch, generation, pid, config, uid, .. } = *self;
-        Shown { state, epoch, generation, pid, config, uid }
+        let Member { epoch, generation, pid, config, .. } = *self;
+        Shown { state, epoch, generation, pid, config }
     }
 }

@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 mod effects;
 mod member;
 mod settle;
@@ -76,8 +78,8 @@ pub(super) struct Group {
     rerouted: bool,
 }
 
-/// How long the workers of an earlier supervisor have to say who they are.
-const UNKNOWN: Duration = Duration::from_millis(1500);
+/// How long a worker that hears nothing may take to end if there is no limit.
+const LOST: Duration = Duration::from_secs(5);
 /// Between telling a worker to end at the latest then, and killing it.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -104,45 +106,37 @@ impl Group {
         }
     }
 
-    /// Takes note of a worker that an earlier supervisor has left, as the board shows it. Call it
-    /// for all of them before anything else.
-    pub(super) fn expect(&mut self, slot: u32, shown: &Shown, now: Instant) {
+    /// Takes over a worker that an earlier supervisor has left, as the board shows it. Call it for
+    /// all of them before anything else. `false` if it is of no use.
+    pub(super) fn adopt(&mut self, slot: u32, shown: &Shown, now: Instant) -> bool {
         let phase = match shown.state {
             State::Routed => Phase::Routed,
             State::Spare => Phase::Spare,
-            State::Draining => Phase::Draining(None),
-            // One that was still starting cannot say who it is; when it can, it is sent away.
-            State::Starting | State::Free => return,
+            State::Draining => Phase::Draining(deadline(now, self.config.graceful)),
+            // What it was to load, and for whom, is not known.
+            State::Starting | State::Free => return false,
         };
         self.last = self.last.max(shown.generation);
-        self.serving = self.serving.max(shown.generation);
-        self.target = self.serving;
+        if phase == Phase::Routed {
+            self.serving = self.serving.max(shown.generation);
+            self.target = self.serving;
+        }
         let member = Member {
             epoch: shown.epoch,
             generation: shown.generation,
             pid: shown.pid,
             config: shown.config,
-            uid: shown.uid,
             phase,
             started: now,
             ready: Some(now),
             retiring: None,
             failed: false,
-            unknown: Some(now + UNKNOWN),
         };
         if member.config != self.config_number {
             self.wanted = Some(Cause::Config);
         }
         self.members.insert(slot, member);
-    }
-
-    /// A worker says who it is. Whether it is the one that was expected: the kernel says which
-    /// process and user it is.
-    pub(super) fn adopt(&mut self, slot: u32, epoch: u32, pid: i32, uid: u32) -> bool {
-        let member = self.members.get_mut(&slot).filter(|member| {
-            member.unknown.is_some() && (member.epoch, member.pid, member.uid) == (epoch, pid, uid)
-        });
-        member.is_some_and(|member| member.unknown.take().is_some())
+        true
     }
 
     /// The configuration.
@@ -324,6 +318,29 @@ impl Group {
             self.display(slot, fx);
             self.settle(now, fx);
         }
+    }
+
+    /// A worker cannot be told anything any more, though it lives.
+    pub(super) fn on_lost(&mut self, slot: u32, now: Instant, fx: &mut dyn Effects) {
+        let Some(member) = self.members.get_mut(&slot) else { return };
+        let limit = Some(self.config.shutdown).filter(|limit| !limit.is_zero()).unwrap_or(LOST);
+        let until = now + limit + GRACE;
+        match &mut member.phase {
+            Phase::Quitting(before) => *before = Some(before.map_or(until, |at| at.min(until))),
+            phase => {
+                *phase = Phase::Quitting(Some(until));
+                let name = String::from_utf8_lossy(&self.config.name);
+                let pid = member.pid;
+                let text = format!(
+                    "Process '{name}' (pid={pid}) has closed what it is controlled by; ending it."
+                );
+                fx.log(Level::Error, &self.config, pid, &text);
+            }
+        }
+        fx.signal(slot, Signal::TERM);
+        self.rerouted = true;
+        self.display(slot, fx);
+        self.settle(now, fx);
     }
 
     /// A worker has ended. `why` is what it said about not having been started, if that is so.

@@ -49,19 +49,17 @@ impl Group {
         let epoch = fx.last_epoch(slot).wrapping_add(1).max(1);
         let new = New { slot, epoch, generation: self.target, loads: &self.loads };
         match fx.spawn(&self.config, &new) {
-            Ok((pid, uid)) => {
+            Ok(pid) => {
                 let member = Member {
                     epoch,
                     generation: self.target,
                     pid,
                     config: self.config_number,
-                    uid,
                     phase: Phase::Starting,
                     started: now,
                     ready: None,
                     retiring: None,
                     failed: false,
-                    unknown: None,
                 };
                 self.members.insert(slot, member);
                 self.display(slot, fx);
@@ -217,13 +215,6 @@ impl Group {
         fx: &mut dyn Effects,
     ) {
         let Some(member) = self.members.get_mut(&slot) else { return };
-        if member.unknown.is_some() {
-            // Nobody can tell it anything. It finds out when it registers, or that it cannot.
-            if let Some(member) = self.members.remove(&slot) {
-                self.clear(slot, &member, fx);
-            }
-            return;
-        }
         let limit = self.config.shutdown;
         match member.phase {
             Phase::Quitting(_) => return,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use super::*;
 use crate::config::Swap;
 
@@ -26,13 +24,13 @@ struct World {
 }
 
 impl Effects for World {
-    fn spawn(&mut self, _: &config::Group, new: &New<'_>) -> Result<(i32, u32), String> {
+    fn spawn(&mut self, _: &config::Group, new: &New<'_>) -> Result<i32, String> {
         if self.refuse {
             return Err("no".to_owned());
         }
         self.spawned += 1;
         self.loads = new.loads.to_vec();
-        Ok((1000 + self.spawned as i32, 33))
+        Ok(1000 + self.spawned as i32)
     }
     fn last_epoch(&mut self, slot: u32) -> u32 {
         self.shown.get(&slot).map_or(0, |shown| shown.epoch)
@@ -431,51 +429,43 @@ fn a_service_runs_again_and_takes_nothing() {
 }
 
 #[test]
-fn workers_of_an_earlier_supervisor_are_kept_if_they_say_who_they_are() {
+fn workers_of_an_earlier_supervisor_are_kept() {
     let now = Instant::now();
     let mut world = World::default();
     let mut group = Group::new(shape(2), 3);
-    let shown =
-        Shown { state: State::Routed, epoch: 7, generation: 4, pid: 99, config: 3, uid: 33 };
-    for (slot, state) in
-        [(10, State::Routed), (11, State::Routed), (12, State::Starting), (13, State::Free)]
-    {
+    let shown = Shown { state: State::Routed, epoch: 7, generation: 4, pid: 99, config: 3 };
+    for (slot, state, good) in [
+        (10, State::Routed, true),
+        (11, State::Draining, true),
+        (12, State::Starting, false),
+        (13, State::Free, false),
+    ] {
         let shown = Shown { state, ..shown };
         world.shown.insert(slot, shown);
-        group.expect(slot, &shown, now);
+        assert_eq!(group.adopt(slot, &shown, now), good);
     }
+    world.in_flight.insert(11, 1);
     group.settle(now, &mut world);
-    assert_eq!(world.spawned, 0);
-    for (pid, uid, epoch, good) in
-        [(98, 33, 7, false), (99, 34, 7, false), (99, 33, 6, false), (99, 33, 7, true)]
-    {
-        assert_eq!(group.adopt(10, epoch, pid, uid), good, "{pid} {uid} {epoch}");
-    }
-    assert!(!group.adopt(10, 7, 99, 33), "only once");
-    assert!(!group.adopt(12, 7, 99, 33) && !group.adopt(14, 7, 99, 33));
     let mut scene = Scene { group, world, now };
-    scene.pass(1_499);
-    assert_eq!(scene.world.spawned, 0);
-    scene.pass(1);
     assert_eq!(scene.routed(), [10]);
-    let started = scene.in_state(State::Starting);
-    assert_eq!(started.len(), 2, "one for 11, and 12 as it was: {started:?}");
+    assert_eq!(scene.world.spawned, 1, "the one that is missing");
     assert!(!scene.group.wants_swap(scene.now), "it is the same configuration");
-    scene.ready_one(11);
-    assert_eq!(scene.world.shown[&11].epoch, 8);
-    assert_eq!(scene.world.shown[&11].generation, 4);
+    scene.ready_one(12);
+    assert_eq!(scene.routed(), [10, 12]);
+    assert_eq!((scene.world.shown[&12].epoch, scene.world.shown[&12].generation), (8, 4));
+    scene.world.in_flight.clear();
+    scene.pass(10);
+    assert_eq!(scene.world.quits, [11], "it goes on draining");
 }
 
 #[test]
 fn workers_of_an_earlier_configuration_are_replaced() {
     let now = Instant::now();
     let mut group = Group::new(shape(1), 3);
-    let shown =
-        Shown { state: State::Routed, epoch: 7, generation: 4, pid: 99, config: 2, uid: 33 };
+    let shown = Shown { state: State::Routed, epoch: 7, generation: 4, pid: 99, config: 2 };
     let mut world = World::default();
     world.shown.insert(10, shown);
-    group.expect(10, &shown, now);
-    assert!(group.adopt(10, 7, 99, 33));
+    assert!(group.adopt(10, &shown, now));
     let mut scene = Scene { group, world, now };
     scene.swap();
     scene.ready();
@@ -513,4 +503,18 @@ fn a_worker_that_stops_by_itself_is_replaced() {
     scene.group.on_end(10, Exit::Code(0), None, "", scene.now, &mut scene.world);
     assert_eq!(scene.routed(), [11]);
     assert!(scene.world.log.iter().all(|line| !line.contains("has died")));
+}
+
+#[test]
+fn a_worker_that_hears_nothing_is_replaced_and_killed_in_time() {
+    let mut scene = Scene::running(config::Group { shutdown: Duration::ZERO, ..shape(1) });
+    scene.group.on_lost(10, scene.now, &mut scene.world);
+    assert!(scene.said("has closed what it is controlled by"));
+    assert_eq!(scene.world.signals, [(10, 15)]);
+    scene.ready();
+    assert_eq!(scene.routed(), [11]);
+    scene.pass(5_900);
+    assert_eq!(scene.world.signals.len(), 1);
+    scene.pass(100);
+    assert_eq!(scene.world.signals[1..], [(10, 9)], "though there is no limit otherwise");
 }

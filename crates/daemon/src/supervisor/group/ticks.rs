@@ -15,17 +15,12 @@ const LOOK: Duration = Duration::from_millis(10);
 impl Group {
     /// When [`Self::tick`] has something to do at the latest.
     pub(in super::super) fn next_tick(&self, now: Instant) -> Option<Instant> {
-        let member = |member: &Member| {
-            let limit = match (member.phase, member.ready) {
-                (Phase::Draining(_), _) => Some(now + LOOK),
-                (Phase::Quitting(until), _) => until,
-                (Phase::Starting, _) => deadline(member.started, self.config.startup),
-                (_, Some(ready)) if member.retiring.is_none() => {
-                    deadline(ready, self.config.interval)
-                }
-                _ => None,
-            };
-            [limit, member.unknown].into_iter().flatten().min()
+        let member = |member: &Member| match (member.phase, member.ready) {
+            (Phase::Draining(_), _) => Some(now + LOOK),
+            (Phase::Quitting(until), _) => until,
+            (Phase::Starting, _) => deadline(member.started, self.config.startup),
+            (_, Some(ready)) if member.retiring.is_none() => deadline(ready, self.config.interval),
+            _ => None,
         };
         let members = self.members.values().filter_map(member);
         // Once it was looked at after that time, waiting is over.
@@ -47,14 +42,6 @@ impl Group {
         let Some(member) = self.members.get_mut(&slot) else { return };
         let name = String::from_utf8_lossy(&self.config.name).into_owned();
         let pid = member.pid;
-        if member.unknown.is_some_and(|until| now >= until) {
-            let text = format!("Process '{name}' (pid={pid}) has not registered; replacing it.");
-            fx.log(Level::Warning, &self.config, pid, &text);
-            if let Some(member) = self.members.remove(&slot) {
-                self.clear(slot, &member, fx);
-            }
-            return;
-        }
         match member.phase {
             Phase::Starting => {
                 let limit = self.config.startup;
