@@ -80,6 +80,11 @@ impl Template {
         if self.reserved.contains(name) { None } else { Kind::of(name) }
     }
 
+    /// The names of what is set last.
+    pub(crate) fn streams(&self) -> [Ref; 2] {
+        [self.input, self.errors]
+    }
+
     pub(crate) fn copy<'py>(&self, py: Token<'py>) -> Result<'py, Bound<'py>> {
         // SAFETY: attached; the template is a dict.
         unsafe { Bound::from_owned(py, ffi::PyDict_Copy(self.entries.as_ptr())) }
@@ -110,11 +115,11 @@ pub(crate) fn build<'py>(
     let template = &state.template;
     // Making objects may let another thread run, and that may come here: it does without.
     let environ = match try_names(&state.names) {
-        Some(mut names) => match names.find_shape(request) {
-            Some(shape) => names.build_from(py, shape, request)?,
+        Some(mut names) => match names.shape(request) {
+            Some(shape) => shape.build(py, request)?,
             None => {
                 let environ = names.build(py, template, request)?;
-                names.learn(py, request, &environ)?;
+                names.learn(py, template, request, &environ)?;
                 environ
             }
         },

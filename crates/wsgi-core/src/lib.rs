@@ -65,6 +65,7 @@ mod request;
 mod respond;
 mod restricted;
 mod serve;
+mod shape;
 mod state;
 pub mod validate;
 

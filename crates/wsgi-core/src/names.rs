@@ -1,19 +1,18 @@
 //! What repeats in the variables of requests: names, some values, and whole sequences of names.
 //!
 //! The `str` of each name is kept, in a list of bounded size, since clients choose the names of
-//! header fields. Values are made anew, but for a few that belong to the server and hardly change:
-//! a value from a client (`HTTP_COOKIE`, `HTTP_AUTHORIZATION`, any other field) is never kept.
-//! Measured with 29 entries on CPython 3.11, this makes half of all instructions of a small
-//! request unnecessary.
+//! header fields. Values are made anew, but for some that belong to the server or are the same for
+//! many requests: nothing that could be a secret (`HTTP_COOKIE`, `HTTP_AUTHORIZATION`, any field
+//! that is not known here) is ever kept. For sequences see `shape.rs`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::ptr;
 
-use py::{Bound, Result, Token, ffi};
+use py::{Bound, Result, Token};
 
 use crate::environ::{Template, set, set_uncached};
 use crate::request::Request;
+use crate::shape::{LONGEST_VALUE, Shape};
 use crate::state::{Ref, intern, to_object};
 
 /// Names starting like this are between the server and the engine, not for applications.
@@ -23,9 +22,6 @@ const HIDDEN: &[u8] = b"mod_wsgi.x-";
 const MOST_NAMES: usize = 512;
 const LONGEST_NAME: usize = 64;
 
-/// Values longer than this are not kept.
-const LONGEST_VALUE: usize = 256;
-
 /// What to do with a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -34,8 +30,10 @@ pub(crate) enum Kind {
     /// The same under a name that is a constant in many applications, and so is interned. Others
     /// are not: in CPython 3.12 that would be for ever.
     Common,
-    /// A value in Latin-1, of which the last one is kept.
+    /// A value in Latin-1 that is the server's, of which the last one is kept.
     Kept,
+    /// A value in Latin-1 that is a client's, but the same for many: kept once it has come twice.
+    Repeated,
     /// A file name, of which the last one is kept.
     File,
 }
@@ -66,30 +64,30 @@ impl Kind {
             | b"mod_wsgi.request_handler"
             | b"mod_wsgi.script_name"
             | b"mod_wsgi.server_pid" => Kind::Kept,
-            b"CONTENT_LENGTH"
-            | b"CONTENT_TYPE"
-            | b"HTTP_ACCEPT"
+            b"HTTP_ACCEPT"
             | b"HTTP_ACCEPT_ENCODING"
             | b"HTTP_ACCEPT_LANGUAGE"
-            | b"HTTP_AUTHORIZATION"
             | b"HTTP_CACHE_CONTROL"
             | b"HTTP_CONNECTION"
-            | b"HTTP_COOKIE"
             | b"HTTP_HOST"
+            | b"HTTP_USER_AGENT"
+            | b"HTTP_X_FORWARDED_HOST"
+            | b"HTTP_X_FORWARDED_PROTO"
+            | b"REMOTE_ADDR" => Kind::Repeated,
+            b"CONTENT_LENGTH"
+            | b"CONTENT_TYPE"
+            | b"HTTP_AUTHORIZATION"
+            | b"HTTP_COOKIE"
             | b"HTTP_IF_MODIFIED_SINCE"
             | b"HTTP_IF_NONE_MATCH"
             | b"HTTP_ORIGIN"
             | b"HTTP_RANGE"
             | b"HTTP_REFERER"
-            | b"HTTP_USER_AGENT"
             | b"HTTP_X_CSRFTOKEN"
             | b"HTTP_X_FORWARDED_FOR"
-            | b"HTTP_X_FORWARDED_HOST"
-            | b"HTTP_X_FORWARDED_PROTO"
             | b"HTTP_X_REQUESTED_WITH"
             | b"PATH_INFO"
             | b"QUERY_STRING"
-            | b"REMOTE_ADDR"
             | b"REMOTE_PORT"
             | b"REMOTE_USER"
             | b"REQUEST_URI"
@@ -122,9 +120,8 @@ pub(crate) struct Names {
     /// By what they are made of; the value is the place in `list`.
     places: HashMap<Box<[u8]>, u32, BuildHasherDefault<EndsHasher>>,
     list: Vec<Name>,
+    /// The one that was used last comes first.
     shapes: Vec<Shape>,
-    /// The shape to replace next.
-    oldest: usize,
     /// Hashes of sequences that were seen lately and have no shape.
     candidates: [u64; 16],
     candidate: usize,
@@ -138,24 +135,8 @@ struct Name {
     last: Option<(Box<[u8]>, Ref)>,
 }
 
-/// A sequence of names that came more than once, and a dictionary that has them all: to copy it and
-/// to change some of its values takes a third of the time of building one.
-///
-/// Values that are not kept stand as `None` in it.
-struct Shape {
-    flags: [bool; 4],
-    /// The variables' names, then those of the extra entries, as places in [`Names::list`].
-    names: Vec<u32>,
-    /// For each name the value that the dictionary has, if that is a kept one.
-    values: Vec<*mut ffi::PyObject>,
-    entries: Ref,
-}
-
-// SAFETY: the pointers are only compared.
-unsafe impl Send for Shape {}
-
-/// How many shapes there are.
-const MOST_SHAPES: usize = 8;
+/// How many shapes there are: browsers, crawlers and probes, with and without cookies.
+const MOST_SHAPES: usize = 16;
 
 impl Names {
     pub(crate) fn build<'py>(
@@ -172,7 +153,7 @@ impl Names {
                 set_uncached(py, template, &environ, name, value)?;
                 continue;
             };
-            let (value, _) = self.value(py, place, value)?;
+            let value = self.value(py, place, value)?;
             if let Some(name) = self.list.get(place as usize) {
                 set(&environ, &name.text.bind(py), &value)?;
             }
@@ -216,9 +197,8 @@ impl Names {
     fn clear(&mut self, py: Token<'_>) {
         self.places.clear();
         for shape in self.shapes.drain(..) {
-            shape.entries.release(py);
+            shape.release(py);
         }
-        self.oldest = 0;
         for name in self.list.drain(..) {
             name.text.release(py);
             if let Some((_, last)) = name.last {
@@ -227,98 +207,40 @@ impl Names {
         }
     }
 
-    /// The `str` for the value of a variable, and whether it is kept.
-    fn value<'py>(
-        &mut self,
-        py: Token<'py>,
-        place: u32,
-        value: &[u8],
-    ) -> Result<'py, (Bound<'py>, bool)> {
+    /// The `str` for the value of a variable.
+    fn value<'py>(&mut self, py: Token<'py>, place: u32, value: &[u8]) -> Result<'py, Bound<'py>> {
         let Some(name) = self.list.get_mut(place as usize) else {
-            return Ok((py.latin1(value)?, false));
+            return py.latin1(value);
         };
-        let keep = matches!(name.kind, Kind::Kept | Kind::File) && value.len() <= LONGEST_VALUE;
-        if keep
-            && let Some((bytes, text)) = &name.last
+        if !matches!(name.kind, Kind::Kept | Kind::File) || value.len() > LONGEST_VALUE {
+            return name.kind.decode(py, value);
+        }
+        if let Some((bytes, text)) = &name.last
             && **bytes == *value
         {
-            return Ok((text.bind(py), true));
+            return Ok(text.bind(py));
         }
         let text = name.kind.decode(py, value)?;
-        if keep {
-            let new = (value.into(), Ref::new(text.clone()));
-            if let Some((_, old)) = name.last.replace(new) {
-                old.release(py);
-            }
+        if let Some((_, old)) = name.last.replace((value.into(), Ref::new(text.clone()))) {
+            old.release(py);
         }
-        Ok((text, keep))
+        Ok(text)
     }
 
     /// The shape of this request, if it has one.
-    pub(crate) fn find_shape(&self, request: &Request<'_>) -> Option<usize> {
-        let flags = flags(request);
-        let count = request.environ.len() + request.extra.len();
-        self.shapes.iter().position(|shape| {
-            let known = |(place, name): (&u32, &[u8])| {
-                self.list.get(*place as usize).is_some_and(|known| *known.bytes == *name)
-            };
-            shape.names.len() == count
-                && shape.flags == flags
-                && shape.names.iter().zip(sequence(request)).all(known)
-        })
-    }
-
-    pub(crate) fn build_from<'py>(
-        &mut self,
-        py: Token<'py>,
-        index: usize,
-        request: &Request<'_>,
-    ) -> Result<'py, Bound<'py>> {
-        let Some(entries) = self.shapes.get(index).map(|shape| shape.entries) else {
-            return py.dict();
-        };
-        // SAFETY: attached; a dict.
-        let environ = unsafe { Bound::from_owned(py, ffi::PyDict_Copy(entries.as_ptr()))? };
-        for (i, (_, value)) in request.environ.iter().enumerate() {
-            let Some((place, there)) = self.slot(index, i) else {
-                continue;
-            };
-            let (value, kept) = self.value(py, place, value)?;
-            if value.as_ptr() == there {
-                continue;
-            }
-            let Some(name) = self.list.get(place as usize).map(|name| name.text) else {
-                continue;
-            };
-            set(&environ, &name.bind(py), &value)?;
-            if kept {
-                // The dictionary's reference keeps the pointer meaningful.
-                set(&entries.bind(py), &name.bind(py), &value)?;
-                let slot = self.shapes.get_mut(index).and_then(|shape| shape.values.get_mut(i));
-                if let Some(slot) = slot {
-                    *slot = value.as_ptr();
-                }
-            }
+    pub(crate) fn shape(&mut self, request: &Request<'_>) -> Option<&mut Shape> {
+        let at = self.shapes.iter().position(|shape| shape.fits(request))?;
+        if at > 0 {
+            self.shapes.get_mut(..=at)?.rotate_right(1);
         }
-        for (i, (_, value)) in request.extra.iter().enumerate() {
-            let value = to_object(py, *value)?;
-            let slot = self.slot(index, request.environ.len() + i);
-            if let Some(name) = slot.and_then(|(place, _)| self.list.get(place as usize)) {
-                set(&environ, &name.text.bind(py), &value)?;
-            }
-        }
-        Ok(environ)
-    }
-
-    fn slot(&self, shape: usize, i: usize) -> Option<(u32, *mut ffi::PyObject)> {
-        let shape = self.shapes.get(shape)?;
-        Some((*shape.names.get(i)?, *shape.values.get(i)?))
+        self.shapes.first_mut()
     }
 
     /// Makes a shape of this request if it looks as if there will be more like it.
     pub(crate) fn learn<'py>(
         &mut self,
         py: Token<'py>,
+        template: &Template,
         request: &Request<'_>,
         environ: &Bound<'py>,
     ) -> Result<'py, ()> {
@@ -334,43 +256,24 @@ impl Names {
             self.candidate = self.candidate.wrapping_add(1);
             return Ok(());
         }
-        let mut names = Vec::with_capacity(request.environ.len() + request.extra.len());
+        let mut places = Vec::with_capacity(request.environ.len() + request.extra.len());
         for name in sequence(request) {
             match self.places.get(name) {
                 // A name twice: which value wins depends on the order.
-                Some(place) if names.contains(place) => return Ok(()),
-                Some(place) => names.push(*place),
+                Some(place) if places.contains(place) => return Ok(()),
+                Some(place) => places.push(*place),
                 None => return Ok(()),
             }
         }
-        // SAFETY: attached; a dict.
-        let entries = unsafe { Bound::from_owned(py, ffi::PyDict_Copy(environ.as_ptr()))? };
-        let mut values = Vec::with_capacity(names.len());
-        for (i, place) in names.iter().enumerate() {
-            let Some(name) = self.list.get(*place as usize) else {
-                return Ok(());
-            };
-            match &name.last {
-                // Not those that are longer than what is kept.
-                Some((bytes, last))
-                    if request.environ.get(i).is_some_and(|(_, value)| **bytes == **value) =>
-                {
-                    set(&entries, &name.text.bind(py), &last.bind(py))?;
-                    values.push(last.as_ptr());
-                }
-                _ => {
-                    set(&entries, &name.text.bind(py), &py.none())?;
-                    values.push(ptr::null_mut());
-                }
-            }
+        let names = places.iter().filter_map(|place| self.list.get(*place as usize));
+        let names = names.map(|name| (name.bytes.clone(), name.text, name.kind));
+        let shape = Shape::new(py, request, names, environ, template.streams())?;
+        if self.shapes.len() >= MOST_SHAPES
+            && let Some(last) = self.shapes.pop()
+        {
+            last.release(py);
         }
-        let shape = Shape { flags: flags(request), names, values, entries: Ref::new(entries) };
-        if self.shapes.len() < MOST_SHAPES {
-            self.shapes.push(shape);
-        } else if let Some(old) = self.shapes.get_mut(self.oldest % MOST_SHAPES) {
-            std::mem::replace(old, shape).entries.release(py);
-            self.oldest += 1;
-        }
+        self.shapes.insert(0, shape);
         Ok(())
     }
 }
@@ -381,14 +284,19 @@ fn sequence<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
     variables.chain(request.extra.iter().map(|(name, _)| name.as_bytes()))
 }
 
-fn flags(request: &Request<'_>) -> [bool; 4] {
-    [request.https, request.multithread, request.multiprocess, request.run_once]
-}
-
 /// Hashes length, beginning and end of a name. Names that collide are as few as the cache is small,
 /// so this needs no defence.
 #[derive(Default)]
 pub(crate) struct EndsHasher(u64);
+
+impl EndsHasher {
+    /// The hash of some bytes.
+    pub(crate) fn hash(bytes: &[u8]) -> u64 {
+        let mut hasher = EndsHasher::default();
+        bytes.hash(&mut hasher);
+        hasher.finish()
+    }
+}
 
 impl Hasher for EndsHasher {
     fn write(&mut self, bytes: &[u8]) {

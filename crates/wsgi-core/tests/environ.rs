@@ -212,6 +212,63 @@ fn like_requests_share_no_values() {
     });
 }
 
+/// A shape remembers a value that comes twice; each request must see its own all the same.
+#[test]
+fn values_that_repeat_are_those_of_the_request() {
+    attach(|py| {
+        let globals = py.dict().unwrap();
+        exec(
+            py,
+            &globals,
+            "def application(environ, start_response):\n    \
+                 global env\n    \
+                 env = [environ[n] for n in names]\n    \
+                 for name in names: environ[name] = 'left behind'\n    \
+                 start_response('200 OK', [])\n    \
+                 return []\n\
+             names = 'HTTP_HOST HTTP_ACCEPT HTTP_COOKIE REMOTE_ADDR SCRIPT_FILENAME'.split()\n",
+        );
+        let mut seed = 1_u32;
+        for _ in 0..300 {
+            let mut request = Case::default();
+            let mut expected = Vec::new();
+            for name in
+                ["HTTP_HOST", "HTTP_ACCEPT", "HTTP_COOKIE", "REMOTE_ADDR", "SCRIPT_FILENAME"]
+            {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Three values, of which the last is empty, so that many come twice and more.
+                let value = ["a/b.example", "a/c.example", ""][(seed >> 16) as usize % 3];
+                request = request.env(name, value);
+                expected.push(format!("'{value}'"));
+            }
+            request.serve_in(py, &globals);
+            assert_eq!(eval(py, &globals, "env"), format!("[{}]", expected.join(", ")));
+        }
+    });
+}
+
+/// Extra entries may change, too, and a number is not a text.
+#[test]
+fn extra_entries_that_repeat_are_those_of_the_request() {
+    attach(|py| {
+        let (state, _) = state(py);
+        let globals = py.dict().unwrap();
+        exec(py, &globals, KEEP);
+        let app = globals.dict_get(c"application").unwrap().unwrap();
+        let nan = Value::Float(f64::NAN);
+        let values =
+            [Value::Int(1), Value::Float(1.0), Value::Latin1(b"1"), Value::Bool(true), nan];
+        let shown = ["1", "1.0", "'1'", "True", "nan"];
+        for i in [0, 0, 0, 1, 1, 1, 0, 2, 2, 2, 1, 3, 3, 0, 4, 4, 4, 0, 1, 2, 3, 0, 0] {
+            let extra = [("x.value", values[i]), ("DOCUMENT_ROOT", Value::Latin1(b"\xe9"))];
+            let request = Request { extra: &extra, ..Request::default() };
+            wsgi_core::serve(py, &state, &app, &request, &mut Mock::default());
+            assert_eq!(eval(py, &globals, "repr(env['x.value'])"), shown[i]);
+            assert_eq!(eval(py, &globals, "ascii(env['DOCUMENT_ROOT'])"), "'\\xe9'");
+        }
+    });
+}
+
 #[test]
 fn any_number_of_names_is_served() {
     attach(|py| {
