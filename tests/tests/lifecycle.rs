@@ -98,6 +98,39 @@ fn restarts_gracefully(mpm: Mpm) {
     server.stop();
 }
 
+/// A process has 1024 keys of thread-specific data. What the parent leaks at a restart, its children
+/// have too.
+#[test]
+fn graceful_restarts_use_up_no_keys() {
+    const KEYS: &str = "
+import ctypes
+libc = ctypes.PyDLL(None)
+
+def application(environ, start_response):
+    made, key = [], ctypes.c_uint()
+    while libc.pthread_key_create(ctypes.byref(key), None) == 0:
+        made.append(key.value)
+    for key in made:
+        libc.pthread_key_delete(key)
+    start_response('200 OK', [])
+    return [str(len(made)).encode()]
+";
+    matrix::for_each_mpm(|mpm| {
+        let site = Site::new(mpm, &matrix::python());
+        let mut server = site.mount("/", "keys.wsgi", KEYS).start();
+        let mut free = Vec::new();
+        for round in 0..=12 {
+            if round >= 5 {
+                let count = server.get("/").with_status(200).text();
+                free.push(count.parse::<u32>().unwrap());
+            }
+            server.graceful();
+        }
+        assert!(free[0] > 500 && free.iter().all(|count| *count == free[0]), "{free:?}");
+        server.stop();
+    });
+}
+
 fn is_python(file: &str) -> bool {
     file.contains("libpython") || file.contains("/_mod_wsgi.")
 }

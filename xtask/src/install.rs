@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use crate::build::{Dist, replace};
 use crate::module_config::lines;
 use crate::setup;
+use crate::setup::apache::Apache;
 
 /// `cargo xtask install`.
 #[derive(Debug, clap::Args)]
@@ -28,20 +29,25 @@ pub(crate) struct Args {
 
 /// Runs the task.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let apache = setup::find_apache(&args.setup)?;
+    print!("{}", install(args.destdir.as_deref(), &apache)?);
+    Ok(())
+}
+
+/// Installs the build; the result is what Apache's configuration needs.
+pub(crate) fn install(destdir: Option<&Path>, apache: &Apache) -> Result<String> {
     let dist = Dist::place();
     dist.check()?;
-    let apache = setup::find_apache(&args.setup)?;
-    let target = below(args.destdir.as_deref(), &apache.libexecdir);
+    let target = below(destdir, &apache.libexecdir);
     copy(&dist, &target)?;
     let home = dist.python_home()?;
     // The paths of the machine that will run it: a package's build directory is not part of them.
     eprintln!("Installed below {}; Apache's configuration needs:", target.display());
-    print!("{}", lines(&apache.libexecdir.join("mod_wsgi.so"), &home)?);
-    Ok(())
+    lines(&apache.libexecdir.join("mod_wsgi.so"), &home)
 }
 
 /// `/usr/lib/apache2/modules` below `/tmp/package` is `/tmp/package/usr/lib/apache2/modules`.
-fn below(destdir: Option<&Path>, path: &Path) -> PathBuf {
+pub(crate) fn below(destdir: Option<&Path>, path: &Path) -> PathBuf {
     match destdir {
         Some(dir) => dir.join(path.strip_prefix("/").unwrap_or(path)),
         None => path.to_path_buf(),

@@ -25,6 +25,7 @@ use anyhow::Result;
 use self::plan::Crates;
 use self::step::Steps;
 use crate::build::{self, Dist, Profile};
+use crate::install;
 use crate::serve::config::{Modules, Mpm};
 use crate::setup::python::{self, Python};
 use crate::setup::{self, Machine, Missing};
@@ -89,6 +90,7 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
         let profile = if args.nightly { Profile::Release } else { Profile::Dev };
         let again = build_command(&machine, &pythons, profile);
         steps.task("build", &again, || build::build(&machine, &pythons, profile).map(|_| ()))?;
+        steps.task("install", "cargo xtask install --destdir DIR", || try_install(&machine))?;
         if crates.has("tests") {
             integration(args, &machine, &pythons, steps)?;
         }
@@ -97,6 +99,24 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
         nightly(args, &machine, &crates, &pythons, linkable, steps)?;
     }
     Ok(())
+}
+
+/// Installs below a directory of its own, and asks Apache whether it likes the lines that are
+/// printed then.
+fn try_install(machine: &Machine) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let lines = install::install(Some(dir.path()), &machine.apache)?;
+    let modules = &machine.apache.libexecdir;
+    let here = install::below(Some(dir.path()), modules);
+    // The lines are for the machine that a package goes to.
+    let lines = lines.replacen(&*modules.to_string_lossy(), &here.to_string_lossy(), 1);
+    let mpm = Modules::of(&machine.apache)?;
+    let mpm = Mpm::ALL.into_iter().find_map(|name| mpm.load_mpm(name).ok()).flatten();
+    let config = dir.path().join("httpd.conf");
+    let server =
+        format!("ServerName localhost\nListen 127.0.0.1:9\nErrorLog {}/log", dir.path().display());
+    std::fs::write(&config, format!("{}\n{server}\n{lines}", mpm.unwrap_or_default()))?;
+    execute(Command::new(&machine.apache.httpd).arg("-t").arg("-f").arg(&config))
 }
 
 fn integration(
@@ -134,31 +154,26 @@ fn nightly(
         command.arg("--target-dir").arg(root().join("target/unit").join(python.tag()));
         steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
     }
-    fuzz(steps)
+    fuzz(machine, done, steps)
 }
 
-/// Each target of `fuzz/` for a minute, where cargo-fuzz and a nightly compiler are there.
-fn fuzz(steps: &mut Steps) -> Result<()> {
+/// Each target of `fuzz/` for a minute, with the stable compiler.
+fn fuzz(machine: &Machine, python: Option<&Python>, steps: &mut Steps) -> Result<()> {
     let place = root().join("fuzz");
-    if !place.join("Cargo.toml").is_file() {
-        return Ok(());
-    }
-    let cargo_fuzz = |words: &[&str]| {
-        let mut command = Command::new("rustup");
-        command.args(["run", "nightly", "cargo", "fuzz"]).args(words).current_dir(root());
-        command
-    };
-    let targets = ask(&mut cargo_fuzz(&["list"]));
-    let Some(targets) = targets.ok().filter(|output| output.status.success()) else {
-        println!(
-            "skipped: fuzzing: it needs `rustup toolchain install nightly` and `cargo install \
-             cargo-fuzz`"
-        );
+    let Some(python) = python else {
+        println!("skipped: fuzzing: no Python here can be linked");
         return Ok(());
     };
-    for target in String::from_utf8_lossy(&targets.stdout).lines() {
-        let limits = ["run", target, "--", "-max_total_time=60", "-timeout=10"];
-        steps.command(&format!("fuzz {target}"), &mut cargo_fuzz(&limits))?;
+    let mut targets: Vec<String> = std::fs::read_dir(place.join("fuzz_targets"))?
+        .flatten()
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    targets.sort();
+    for target in targets {
+        let mut command = Command::new(place.join("run"));
+        command.args([&target, "-max_total_time=60", "-timeout=10"]).current_dir(root());
+        machine_env(&mut command, machine, Some(python));
+        steps.command(&format!("fuzz {target}"), &mut command)?;
     }
     Ok(())
 }

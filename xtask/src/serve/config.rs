@@ -55,7 +55,7 @@ impl Modules {
     }
 
     /// The lines that make `mpm` available: none if it is compiled in.
-    fn load_mpm(&self, mpm: Mpm) -> Result<Option<String>> {
+    pub(crate) fn load_mpm(&self, mpm: Mpm) -> Result<Option<String>> {
         let inside = |mpm: Mpm| {
             let file = format!("{}.c", mpm.name());
             self.compiled.iter().any(|name| *name == file || *name == format!("mpm_{file}"))
