@@ -10,7 +10,8 @@
 
 use crate::setup::{Python, run, workspace};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
@@ -168,10 +169,12 @@ fn place(user: Option<&User>) -> Result<PathBuf> {
         return Ok(dir);
     }
     let target = workspace().join("target");
-    if user.is_none_or(|user| closed_to(user, workspace()).is_none()) && make_dir(&target).is_ok() {
+    if user.is_none_or(|user| closed_to(user, workspace()).is_none()) {
+        // The build, and what is in there, may be somebody else's.
         let dir = target.join("tests");
-        make_dir(&dir)?;
-        if user.is_none_or(|user| closed_to(user, &dir).is_none()) {
+        let usable = make_dir(&dir).is_ok()
+            && access(dir.join("run"), Access::WRITE_OK) != Err(Errno::ACCESS);
+        if usable && user.is_none_or(|user| closed_to(user, &dir).is_none()) {
             return Ok(dir);
         }
     }
