@@ -80,7 +80,8 @@ impl Server {
         let child = command.spawn().context("starting httpd")?;
         let log = Log::new(site.path("error.log"));
         if site.shares_its_engine() {
-            log.allow("WSGI0099: Compiled for Python/");
+            log.allow("Compiled for Python/");
+            log.allow("Runtime using Python/");
         }
         let console = Log::new(console);
         Ok(Server { site, port, child, exit: None, log, console, finished: false })

@@ -11,7 +11,7 @@ use engine_api::{
     Version, engine_table,
 };
 use interp::{Config, HashSeed, MainThread};
-use log_codes::{WSGI0036, WSGI0040, WSGI0099, WSGI0104};
+use log_codes::{WSGI0036, WSGI0040, WSGI0104};
 use py::ffi;
 
 use crate::group::{Group, interpreter_name};
@@ -78,7 +78,7 @@ impl engine_api::Runtime for Runtime {
             log::coded(&server, &WSGI0036.message([&place, &text]));
             Fault::new(FaultKind::Unavailable, text)
         })?;
-        warn_of_other_patch_level(&server, &place);
+        tell_of_other_patch_level(&server);
         process::set(Process::new(settings, server, runtime, None)).all(b"")?;
         Ok(())
     }
@@ -130,7 +130,13 @@ pub(crate) fn end(
     let reason = reason.to_vec();
     let timed_out = |error: interp::Error| Fault::new(FaultKind::Timeout, error.to_string());
     let events = move || publish_stopping(process, &reason);
-    process.runtime.on_main_thread_within(limit, events).map_err(timed_out)?;
+    let published = if process.settings.embedded() {
+        process.runtime.at_end(limit, events)
+    } else {
+        // On the main thread in any case: a worker that takes too long is ended from outside.
+        process.runtime.on_main_thread_within(limit, events)
+    };
+    published.map_err(timed_out)?;
     if !destroy {
         return Ok(());
     }
@@ -203,13 +209,14 @@ fn config(start: &Start<'_>) -> Result<Config, Fault> {
 }
 
 /// Patch levels are compatible, but somebody who looks for a fault will want to know.
-pub(crate) fn warn_of_other_patch_level(log: &ServerLog, place: &str) {
+pub(crate) fn tell_of_other_patch_level(log: &ServerLog) {
     // SAFETY: a static C string, at any time.
     let running = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
     let running = running.split(' ').next().unwrap_or_default();
     let compiled = format!("3.{MINOR}.{}", env!("ENGINE_PYTHON_MICRO"));
     if micro_is_known() && running != compiled {
-        log::coded(log, &WSGI0099.message([&compiled, &running, &place]));
+        log::plain(log, Level::Notice, &format!("Compiled for Python/{compiled}."));
+        log::plain(log, Level::Notice, &format!("Runtime using Python/{running}."));
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use daemon::worker::{Handle, Runner, Stopped, Worker};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Level, ServerLog};
-use log_codes::{WSGI0036, WSGI0038};
+use log_codes::{WSGI0036, WSGI0038, WSGI1105};
 use py::class::Table;
 use py::{Bound, Token, ffi, guard};
 
@@ -135,7 +135,7 @@ fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
     };
     let line = format!("Initializing Python runtime in {name}.");
     py.detach(|| log::plain(&log, Level::Info, &line));
-    table::warn_of_other_patch_level(&log, &name);
+    table::tell_of_other_patch_level(&log);
     let handle = Some(place.handle.clone());
     let process = process::set(Process::new(settings, log, runtime, handle));
     // The main interpreter is there; this adds what makes it a group's.
@@ -212,8 +212,8 @@ fn finish(process: &'static Process, place: &Place, reason: &str, limit: Duratio
     let line = format!("Stopping process '{name}'.");
     log::plain(&process.log, Level::Info, &line);
     if let Err(fault) = table::end(process, reason.as_bytes(), place.config.destroy, limit) {
-        let line = format!("Python was not shut down completely: {fault}");
-        log::plain(&process.log, Level::Info, &line);
+        let place = process.settings.place();
+        log::coded(&process.log, &WSGI1105.message([&place, &fault.text]));
     }
     log::plain(&process.log, Level::Info, &format!("Exiting daemon process '{name}'."));
     end(0)

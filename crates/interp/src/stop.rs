@@ -19,21 +19,31 @@ impl Runtime {
     /// Joins non-daemon threads, runs `atexit` functions and flushes the streams, named
     /// interpreters first, within `limit`.
     ///
-    /// It happens on the main thread where that waits for jobs. Where the caller is the main thread
-    /// it happens on a helper thread, since it could not be given up otherwise.
+    /// It happens where [`Runtime::at_end`] says.
     ///
     /// # Errors
     /// The time was up. What is left of it goes on until the process ends.
     pub fn stop(self, limit: Duration) -> Result<(), Error> {
         let mut interpreters = self.interpreters();
         interpreters.reverse();
-        if !self.is_main_thread() && self.main_thread().waits() {
-            let finish = move || interpreters.into_iter().for_each(|own| end(own, JOIN_AS_MAIN));
-            return self.on_main_thread_within(limit, finish);
+        let join = if self.has_waiting_main_thread() { JOIN_AS_MAIN } else { JOIN_AS_OTHER };
+        self.at_end(limit, move || interpreters.into_iter().for_each(|own| end(own, join)))
+    }
+
+    /// Runs what is to run when the process ends, within `limit`.
+    ///
+    /// It happens on the main thread where that waits for jobs. Where the caller is the main thread
+    /// it happens on a helper thread, since it could not be given up otherwise.
+    ///
+    /// # Errors
+    /// The time was up. The job runs on.
+    pub fn at_end(self, limit: Duration, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        if self.has_waiting_main_thread() {
+            return self.on_main_thread_within(limit, job);
         }
         let (sender, receiver) = mpsc::channel();
         let body = move || {
-            interpreters.into_iter().for_each(|own| end(own, JOIN_AS_OTHER));
+            job();
             // The caller may have given up.
             let _ = sender.send(());
         };
@@ -42,6 +52,10 @@ impl Runtime {
         })?;
         crate::attach::detached(|| receiver.recv_timeout(limit))
             .map_err(|_| Error::new(ErrorKind::Timeout, "Python did not finish in time"))
+    }
+
+    fn has_waiting_main_thread(self) -> bool {
+        !self.is_main_thread() && self.main_thread().waits()
     }
 }
 

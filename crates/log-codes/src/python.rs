@@ -116,4 +116,6 @@ crate::code::codes! { PYTHON
         "Embedded mode of mod_wsgi cannot be used as Python was not initialised in this process.";
     WSGI1104 Warn Live
         "Skipping replicas of {} in {}: they need Python 3.12 or newer, and an interpreter with its own GIL.";
+    WSGI1105 Warn Live
+        "Python was not shut down completely in {}: {}; callbacks and 'atexit' functions that have not run are given up.";
 }

@@ -14,11 +14,11 @@ use engine_api::{
     Switch, host_table,
 };
 use httpd_sys::{ChildInit, Image, Line, Logger, Mpm, Pool, Server};
-use log_codes::{WSGI0001, WSGI0036};
+use log_codes::{WSGI0001, WSGI0036, WSGI1105};
 
 use crate::settings::{Global, Preload};
 use crate::tenants::{self, Sole};
-use crate::{Configured, VERSION, Wsgi, log, support};
+use crate::{Configured, VERSION, Wsgi, log, shown, support};
 
 /// What a child knows from its configuration.
 struct Child {
@@ -26,6 +26,8 @@ struct Child {
     preloads: Vec<Preload>,
     mpm: Process,
     sole: Option<Sole>,
+    /// The server's configuration reads variables that this module makes.
+    shows_variables: bool,
 }
 
 /// What this process is.
@@ -66,6 +68,7 @@ impl ChildInit for Start {
                 processes: Mpm.max_daemons(),
             },
             sole: sole(server, &main.global),
+            shows_variables: httpd_sys::lines().any(|line| shown::is_asked_for(line.arguments())),
         };
         let restricted = child.global.restrict_embedded == Some(true);
         let wanted = configs().any(has_embedded_alias) && !restricted || !child.preloads.is_empty();
@@ -130,6 +133,11 @@ pub(crate) fn global() -> &'static Global {
 pub(crate) fn process() -> Process {
     let alone = Process { threaded: false, threads: 1, processes: 1 };
     CHILD.get().map_or(alone, |child| child.mpm)
+}
+
+/// Whether the server's configuration reads variables that this module makes.
+pub(crate) fn shows_variables() -> bool {
+    CHILD.get().is_some_and(|child| child.shows_variables)
 }
 
 /// The engine, which is started when it is first asked for; `None` if it cannot be, which is in the
@@ -238,9 +246,7 @@ fn stop() {
         limit_ms: STOP_LIMIT_MS,
     };
     if let Err(fault) = engine.stop(&stop) {
-        let text = format!("Python was not shut down completely: {fault}");
-        let level = httpd_sys::Level::Info;
-        Logger::process::<Wsgi>().log(level, httpd_sys::here!(), 0, text.as_bytes());
+        log::process(WSGI1105.message([&"embedded mode", &fault.text]));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::environ::Environ;
 use crate::host::RequestHost;
 use crate::settings::{Effective, Settings};
 use crate::translate::{self, HANDLER};
-use crate::{Wsgi, admission, child, log, target};
+use crate::{Wsgi, admission, child, log, shown, target};
 
 /// The name under which `AddType` reaches this handler.
 const TYPE: &[u8] = b"application/x-httpd-wsgi";
@@ -51,6 +51,9 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     environ.collect(request, effective, pass_authorization);
     let https = environ.take_https(request, effective);
     let pairs = environ.pairs();
+    if child::shows_variables() {
+        shown::show(request, &pairs, &target);
+    }
     let script = request.filename();
     let process = child::process();
     let pass_record = effective.flag(|s| &s.pass_apache_request, false);

@@ -9,6 +9,7 @@
 //! * [`target`]: in which process, interpreter and callable;
 //! * [`tenants`]: whether a process can have one application group only;
 //! * [`environ`]: a request as CGI variables;
+//! * [`shown`]: those variables where the server's configuration reads them;
 //! * [`handler`]: from a request to the engine, and what became of it;
 //! * [`host`]: what the engine may ask of a request;
 //! * [`child`]: the engine of a child process;
@@ -26,6 +27,7 @@ mod host;
 mod log;
 mod parent;
 mod settings;
+mod shown;
 mod support;
 mod target;
 mod tenants;
