@@ -111,12 +111,23 @@ fn serve(command: Command, values: &Values, words: &[String]) -> Result<ExitCode
         eprintln!("mod_wsgi-express: warning: {warning}");
     }
     files::write(&plan, &root, values)?;
+    report(&plan)?;
     // Whoever reads this may be gone: the files are there all the same.
     let status = say(&banner::banner(&plan, values, setup));
     if setup {
         return Ok(status);
     }
     launch::start(&plan, root)
+}
+
+/// Tells a Python program that called us what was decided, in the file it asks for.
+fn report(plan: &Plan) -> Result<()> {
+    let Some(path) = std::env::var_os("MOD_WSGI_EXPRESS_REPORT").filter(|p| !p.is_empty()) else {
+        return Ok(());
+    };
+    let path = std::path::Path::new(&path);
+    let text = plan.summary().to_string();
+    std::fs::write(path, text).map_err(|e| Error::file("write", path, &e))
 }
 
 /// Writes to standard output, which may be closed.
@@ -154,6 +165,11 @@ fn misused(text: &str) -> ExitCode {
 }
 
 fn fail(error: &Error) -> ExitCode {
+    if std::env::var_os("MOD_WSGI_EXPRESS_CALLER").is_some_and(|caller| caller == "runmodwsgi") {
+        // The way Django tells of a command that failed.
+        eprintln!("CommandError: {error}");
+        return ExitCode::FAILURE;
+    }
     if let Some(usage) = error.usage_line() {
         eprintln!("Usage: {usage}\n");
     }

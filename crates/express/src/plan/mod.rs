@@ -190,6 +190,35 @@ impl Plan {
         Ok(plan)
     }
 
+    /// What was decided, under the names that `setup_server` of the Python package has for it.
+    pub(crate) fn summary(&self) -> serde_json::Value {
+        let tls = self.tls.as_ref();
+        serde_json::json!({
+            "access_log_file": self.log.access_path,
+            "application_type": self.application.kind,
+            "apachectl": self.paths.apachectl,
+            "document_root": self.paths.document_root,
+            "entry_point": self.application.entry_point,
+            "error_log_file": self.log.error_path,
+            "group": self.group,
+            "httpd_arguments_list":
+                self.defines.iter().map(|name| format!("-D{name}")).collect::<Vec<_>>(),
+            "httpd_conf": self.paths.conf,
+            "httpd_executable": self.programs.httpd,
+            "https_url": tls.map(|tls| url("https", self.names.in_urls(), tls.port)),
+            "locale": self.locale,
+            "mod_wsgi_so": self.programs.module,
+            "mount_point": self.paths.mount_point,
+            "pid_file": self.paths.pid_file,
+            "python_executable": self.programs.python,
+            "python_home": self.programs.python_home,
+            "server_root": self.paths.root,
+            "url": url("http", self.names.in_urls(), self.names.port),
+            "user": self.user,
+            "working_directory": self.paths.working_directory,
+        })
+    }
+
     /// The user that the application runs as.
     pub(crate) fn who(&self, machine: &Machine) -> Who {
         let own = Who {

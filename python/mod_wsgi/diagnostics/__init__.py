@@ -1,0 +1,1 @@
+"""Applications that show what a server does."""

@@ -1,0 +1,1 @@
+"""Pictures for pages that a server makes itself."""
