@@ -31,6 +31,7 @@ impl Module for Bare {
     const FILE: &'static CStr = c"mod_bare.c";
     type Server = ();
     type Section = ();
+    type Shared = ();
 
     fn record() -> &'static Record<Self> {
         &bare_module

@@ -3,7 +3,7 @@
 //! A value lives in the pool the server names, and is dropped with it. Sections are merged for
 //! requests, servers only while the configuration is read.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 
 use apr_sys as raw;
@@ -78,6 +78,38 @@ pub(crate) unsafe extern "C" fn merge_sections<M: Module>(
             }
         }
     })
+}
+
+/// Makes the value that `M` keeps once for the whole configuration.
+///
+/// # Safety
+/// `pool` is the configuration's, which is being read.
+pub(crate) unsafe fn share<M: Module>(pool: Pool<'_>) {
+    let value = pool.keep_raw(M::Shared::default());
+    // SAFETY: the pool is alive and this thread's (A4), and copies the key; what it is told to keep
+    // is in the same pool.
+    unsafe { raw::apr_pool_userdata_set(value.cast(), key::<M>().as_ptr(), None, pool.as_ptr()) };
+}
+
+/// The value that [`share`] made. Not where another thread may write to the pool: while the
+/// configuration is read, in the hooks of the parent, and when a child starts.
+///
+/// # Safety
+/// `pool` is the configuration's, and alive for `'a`.
+pub(crate) unsafe fn shared<'a, M: Module>(pool: *mut raw::apr_pool_t) -> Option<&'a M::Shared> {
+    let mut value: *mut c_void = ptr::null_mut();
+    // SAFETY: writes a pointer. Under this key there is a value of `M`, or nothing: the key has
+    // the address of the module's record in it.
+    unsafe {
+        raw::apr_pool_userdata_get(&mut value, key::<M>().as_ptr(), pool);
+        value.cast::<M::Shared>().as_ref()
+    }
+}
+
+/// Where the value is: `Record` of `M` is a static, so its address is no other module's.
+fn key<M: Module>() -> CString {
+    let key = format!("{} {:p}", std::any::type_name::<M>(), M::record());
+    CString::new(key).unwrap_or_default()
 }
 
 /// The configuration of `M` in a vector, as `T`.

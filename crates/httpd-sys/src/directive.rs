@@ -172,6 +172,13 @@ impl<'c, M: Module> Command<'c, M> {
         unsafe { Server::from_raw(self.parms().server) }
     }
 
+    /// The line it is written in.
+    pub fn line(&self) -> u32 {
+        // SAFETY: NULL, or the directive that is being read.
+        let directive = unsafe { self.parms().directive.as_ref() };
+        directive.and_then(|directive| u32::try_from(directive.line_num).ok()).unwrap_or(0)
+    }
+
     /// Pool of the configuration, or of the request that reads a `.htaccess`.
     pub fn pool(&self) -> Pool<'c> {
         // SAFETY: there always is one.

@@ -22,6 +22,7 @@ mod directive;
 mod error;
 mod guard;
 mod hook;
+mod identity;
 mod image;
 mod input;
 mod lines;
@@ -49,6 +50,7 @@ pub use error::{Error, Kind, Result};
 pub use hook::{
     ChildInit, Hooks, Monitor, Order, PostConfig, PostConfigPass, PreConfig, RequestHook, StartPass,
 };
+pub use identity::Identity;
 pub use image::{Image, symbol};
 pub use input::Body;
 pub use lines::{Line, lines};

@@ -14,6 +14,7 @@ use apr_sys as raw;
 use crate::config;
 use crate::directive::Commands;
 use crate::hook::Hooks;
+use crate::pool::Pool;
 use crate::server::Server;
 
 /// A module of the server.
@@ -24,6 +25,9 @@ pub trait Module: Sized + 'static {
     type Server: Send + Sync + 'static;
     /// Configuration of a section: `<Directory>`, `<Location>`, `.htaccess` and their kin.
     type Section: Send + Sync + 'static;
+    /// What is kept once for the whole configuration, whichever server a directive stands in.
+    /// Begins empty each time the configuration is read.
+    type Shared: Default + Send + Sync + 'static;
 
     /// The record in which the server finds this module.
     fn record() -> &'static Record<Self>;
@@ -87,12 +91,14 @@ impl<M: Module> Record<M> {
 }
 
 unsafe extern "C" fn register<M: Module>(pool: *mut raw::apr_pool_t) {
-    crate::guard::guarded(
-        (),
-        config::report::<M>,
+    crate::guard::guarded((), config::report::<M>, || {
         // SAFETY: the server passes the configuration's pool.
-        || M::register(&mut unsafe { Hooks::new(pool) }),
-    );
+        let mut hooks = unsafe {
+            config::share::<M>(Pool::from_raw(pool));
+            Hooks::new(pool)
+        };
+        M::register(&mut hooks);
+    });
 }
 
 /// Whether a module with this source file name is loaded: `mod_ssl.c`.

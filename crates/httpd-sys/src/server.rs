@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use apr_sys as raw;
 
@@ -75,6 +76,24 @@ impl<'s> Server<'s> {
     pub fn config<M: Module>(self) -> Option<&'s M::Server> {
         // SAFETY: a vector of the server's configuration, in which `M` keeps this type.
         unsafe { config::find::<M, M::Server>(self.get().module_config) }
+    }
+
+    /// What `M` keeps once for the whole configuration.
+    ///
+    /// For the time while the configuration is read, for the hooks of the parent, and for
+    /// [`ChildInit`](crate::ChildInit): who serves requests takes a copy there.
+    pub fn shared<M: Module>(self) -> Option<&'s M::Shared> {
+        // SAFETY: every server belongs to a process, whose pool for the configuration lives as long
+        // as the servers in it.
+        unsafe {
+            let process = self.get().process.as_ref()?;
+            config::shared::<M>(process.pconf)
+        }
+    }
+
+    /// `Timeout`.
+    pub fn timeout(self) -> Duration {
+        Duration::from_micros(u64::try_from(self.get().timeout).unwrap_or_default())
     }
 
     /// Its log.

@@ -158,4 +158,6 @@ crate::code::codes! { DAEMON
         "Unable to create signal dispatcher thread in daemon process '{}'; SIGHUP and SIGUSR2 signals will not be delivered.";
     WSGI0208 Alert Live
         "Read failed on signal event pipe in daemon process '{}'; signal dispatcher exiting.";
+    WSGI1003 Warn Live
+        "Daemon process called '{}' can never be used, because its name stands for another process group.";
 }

@@ -18,7 +18,7 @@ use log_codes::{WSGI0001, WSGI0036, WSGI1105};
 
 use crate::settings::{Global, Preload};
 use crate::tenants::{self, Sole};
-use crate::{Configured, VERSION, Wsgi, log, shown, support};
+use crate::{Configured, VERSION, Wsgi, groups, log, shown, support};
 
 /// What a child knows from its configuration.
 struct Child {
@@ -55,13 +55,17 @@ pub(crate) struct Start;
 
 impl ChildInit for Start {
     fn run(pool: Pool<'_>, server: Server<'_>) {
+        groups::start(server);
         let Some(main) = server.config::<Wsgi>() else {
             return;
         };
         let configs = || server.and_following().filter_map(|server| server.config::<Wsgi>());
         let child = Child {
             global: main.global.clone(),
-            preloads: configs().flat_map(|c| c.global.preloads.iter().cloned()).collect(),
+            preloads: configs()
+                .flat_map(|c| c.global.preloads.iter().cloned())
+                .filter(|preload| preload.process_group.is_empty())
+                .collect(),
             mpm: Process {
                 threaded: Mpm.is_threaded(),
                 threads: Mpm.max_threads(),

@@ -4,6 +4,7 @@
 //! A setter knows the settings and the text it was given; contexts and argument counts are checked
 //! before it is called. Its error is what Apache prints behind "Syntax error on line N".
 
+mod daemon;
 mod python;
 mod request;
 mod script;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use httpd_sys::{Argument, Command, Context, Place, Regex, Set};
 
+use crate::groups::{Place as WrittenIn, Registry};
 use crate::settings::{Global, Server, Settings};
 use crate::{Pattern, Wsgi};
 
@@ -83,8 +85,21 @@ pub(crate) struct Target<'a, R> {
     pub(crate) server: Option<&'a mut Server<R>>,
     /// What is said once.
     pub(crate) global: &'a mut Global,
+    /// The groups of daemon processes that are defined so far.
+    pub(crate) groups: &'a Registry,
+    /// Where the directive stands.
+    pub(crate) written: Written<'a>,
     /// Compiles a regular expression the way Apache does.
     pub(crate) compile: &'a dyn Fn(&[u8]) -> Option<R>,
+}
+
+/// Where a directive stands, and what is known of servers there.
+#[derive(Clone)]
+pub(crate) struct Written<'a> {
+    pub(crate) place: WrittenIn,
+    /// The name of the server that a group stands in, as far as it has been read; empty if it has
+    /// none yet.
+    pub(crate) hostname: &'a dyn Fn(&WrittenIn) -> Vec<u8>,
 }
 
 /// One directive.
@@ -127,7 +142,7 @@ impl<R> Directive<R> {
 /// The number of directives.
 pub(crate) const COUNT: usize = {
     let table = table::<Pattern>();
-    table[0].len() + table[1].len() + table[2].len()
+    table[0].len() + table[1].len() + table[2].len() + table[3].len()
 };
 
 /// The directives as the server takes them.
@@ -169,12 +184,32 @@ fn take(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
         .find(|directive| directive.name() == name)
         .ok_or("internal error: no such directive")?;
     let compile = |pattern: &[u8]| Regex::new(&CString::new(pattern).ok()?).map(Arc::new);
+    let server = command.server();
+    let groups = server.shared::<Wsgi>().ok_or("internal error: no registry of groups")?;
+    let place = WrittenIn {
+        server: server.as_ptr() as usize,
+        is_virtual: server.is_virtual(),
+        line: command.line(),
+    };
+    // Virtual hosts that were read before stand behind this one in the list.
+    let hostname = |place: &WrittenIn| {
+        let mut servers = server.and_following();
+        let found = servers.find(|server| server.as_ptr() as usize == place.server);
+        found.map(|server| server.hostname().to_vec()).unwrap_or_default()
+    };
+    let written = Written { place, hostname: &hostname };
     match command.place()? {
         Place::Section(settings) => {
             // Nothing that is said once can be said in a section: see the contexts.
             let mut nowhere = Global::default();
-            let mut target =
-                Target { settings, server: None, global: &mut nowhere, compile: &compile };
+            let mut target = Target {
+                settings,
+                server: None,
+                global: &mut nowhere,
+                groups,
+                written,
+                compile: &compile,
+            };
             directive.apply(&mut target, arguments)
         }
         Place::Server(configured) => {
@@ -183,6 +218,8 @@ fn take(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
                 settings: &mut settings,
                 server: Some(&mut configured.server),
                 global: &mut configured.global,
+                groups,
+                written,
                 compile: &compile,
             };
             let result = directive.apply(&mut target, arguments);
@@ -193,8 +230,15 @@ fn take(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
 }
 
 /// Every directive of the module.
-pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 3] {
-    const { [script::Entries::<R>::TABLE, request::Entries::<R>::TABLE, python::Entries::<R>::TABLE] }
+pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 4] {
+    const {
+        [
+            script::Entries::<R>::TABLE,
+            daemon::Entries::<R>::TABLE,
+            request::Entries::<R>::TABLE,
+            python::Entries::<R>::TABLE,
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +252,7 @@ pub(crate) mod tests {
     pub(crate) struct Read {
         pub(crate) server: Server<Vec<u8>>,
         pub(crate) global: Global,
+        pub(crate) groups: Registry,
     }
 
     /// Reads lines of directives as the main server would; an error is what Apache would print.
@@ -225,6 +270,8 @@ pub(crate) mod tests {
                 settings: &mut settings,
                 server: Some(&mut read.server),
                 global: &mut read.global,
+                groups: &read.groups,
+                written: Written { place: WrittenIn::default(), hostname: &|_| Vec::new() },
                 compile: &|pattern| (pattern != b"(").then(|| pattern.to_vec()),
             };
             let arguments = match directive.setter {

@@ -5,6 +5,7 @@ use httpd_sys::{Level, Request, RequestHook, Status};
 use log_codes::WSGI0210;
 
 use crate::environ::Environ;
+use crate::groups::ProcessGroup;
 use crate::host::RequestHost;
 use crate::settings::{Effective, Settings};
 use crate::translate::{self, HANDLER};
@@ -39,6 +40,12 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     let lower_case = !global.is_case_sensitive();
     let mut environ = Environ::new(request);
     let target = target::resolve(request, effective, options, environ.script_name(), lower_case)?;
+    if let ProcessGroup::Daemon(known) = target.process_group {
+        let name = known.group.process.name.escape_ascii();
+        let text = format!("Daemon process '{name}' is not running: daemon mode is not available.");
+        log::text(request, Level::Error, &text);
+        return Err(Status::INTERNAL_SERVER_ERROR);
+    }
     admission::check_embedded(request, global.restrict_embedded == Some(true))?;
     let Some(engine) = child::engine() else {
         log::code(request, &WSGI0210);

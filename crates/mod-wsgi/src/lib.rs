@@ -8,6 +8,7 @@
 //! * [`admission`]: may this request run;
 //! * [`target`]: in which process, interpreter and callable;
 //! * [`tenants`]: whether a process can have one application group only;
+//! * [`groups`]: groups of daemon processes, and which of them a request may use;
 //! * [`environ`]: a request as CGI variables;
 //! * [`shown`]: those variables where the server's configuration reads them;
 //! * [`handler`]: from a request to the engine, and what became of it;
@@ -22,6 +23,7 @@ mod admission;
 mod child;
 mod directives;
 mod environ;
+mod groups;
 mod handler;
 mod host;
 mod log;
@@ -72,6 +74,7 @@ impl Module for Wsgi {
     const FILE: &'static CStr = c"mod_wsgi.c";
     type Server = Configured;
     type Section = Settings;
+    type Shared = groups::Registry;
 
     fn record() -> &'static Record<Wsgi> {
         &wsgi_module

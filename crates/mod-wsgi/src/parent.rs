@@ -6,8 +6,10 @@
 use std::ffi::CString;
 
 use engine_api::find::Running;
-use httpd_sys::{PostConfig, PostConfigPass, add_version_component, is_loaded};
+use httpd_sys::{Level, PostConfig, PostConfigPass, StartPass, add_version_component, is_loaded};
+use log_codes::WSGI1003;
 
+use crate::groups::{self, Machine, Registry};
 use crate::{VERSION, Wsgi, support};
 
 /// The hook.
@@ -21,6 +23,7 @@ impl PostConfig for Start {
                         of the two LoadModule lines."
                 .to_owned());
         }
+        check_groups(pass)?;
         let [major, minor, patch] = VERSION;
         banner(pass, &format!("mod_wsgi/{major}.{minor}.{patch}"));
         // A Python that cannot be found is reported by the children, which need it.
@@ -34,6 +37,23 @@ impl PostConfig for Start {
         }
         Ok(())
     }
+}
+
+/// Looks at every group of daemon processes with the whole configuration known.
+fn check_groups(pass: &PostConfigPass<'_>) -> Result<(), String> {
+    let machine = Machine::here();
+    for group in pass.server.shared::<Wsgi>().map(Registry::groups).unwrap_or_default() {
+        let name = group.process.name.escape_ascii();
+        let line = group.place.line;
+        groups::resolve(&group, &machine)
+            .map_err(|error| format!("WSGIDaemonProcess {name} in line {line}: {error}"))?;
+        if !group.process.is_reachable() && pass.kind != StartPass::Check {
+            let logger = pass.server.logger::<Wsgi>();
+            let message = WSGI1003.message([&group.process.name]).to_bytes();
+            logger.log(Level::Warning, httpd_sys::here!(), 0, &message);
+        }
+    }
+    Ok(())
 }
 
 fn banner(pass: &PostConfigPass<'_>, component: &str) {

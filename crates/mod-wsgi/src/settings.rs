@@ -40,6 +40,8 @@ macro_rules! settings {
 settings! {
     /// `WSGIProcessGroup`, as written.
     process_group: Vec<u8>,
+    /// `WSGIRestrictProcess`; the empty name is embedded mode.
+    restrict_process: Vec<Vec<u8>>,
     /// `WSGIApplicationGroup`, as written.
     application_group: Vec<u8>,
     /// `WSGICallableObject`, as written.

@@ -11,9 +11,10 @@ use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 
 use httpd_sys::{Request, Status};
-use log_codes::{WSGI0150, WSGI1002};
+use log_codes::WSGI1002;
 use wsgi_config::{cgi, names};
 
+use crate::groups::{self, ProcessGroup};
 use crate::settings::Effective;
 use crate::translate::Options;
 use crate::{child, log};
@@ -23,6 +24,7 @@ const MOST_NAMES: usize = 100;
 
 /// Where a request runs.
 pub(crate) struct Target {
+    pub(crate) process_group: ProcessGroup,
     /// Empty is the main interpreter.
     pub(crate) application_group: Vec<u8>,
     pub(crate) callable: Vec<u8>,
@@ -45,13 +47,14 @@ pub(crate) fn resolve(
     };
     let process_group = options.process_group.or_else(|| set(|s| &s.process_group));
     let process_group = names::process_group(process_group, &parts);
-    if !process_group.is_empty() {
-        log::request(request, WSGI0150.message([&process_group]));
-        return Err(Status::INTERNAL_SERVER_ERROR);
-    }
+    let allowed = effective.get(|s| &s.restrict_process);
+    let process_group = groups::select(request, &process_group, allowed)?;
     let written = options.application_group.or_else(|| set(|s| &s.application_group));
     let application_group = names::application_group(written, &parts);
-    let application_group = child::application_group(application_group);
+    let application_group = match process_group {
+        ProcessGroup::Embedded => child::application_group(application_group),
+        ProcessGroup::Daemon(_) => application_group,
+    };
     let fixed = written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
     if !fixed && !is_admitted(&application_group) {
         log::request(request, WSGI1002.message([&application_group, &MOST_NAMES]));
@@ -62,7 +65,7 @@ pub(crate) fn resolve(
         Some(name) => name.to_vec(),
         None => names::callable(set(|s| &s.callable_object), &parts),
     };
-    Ok(Target { application_group, callable })
+    Ok(Target { process_group, application_group, callable })
 }
 
 /// Whether a name that a request made may have an interpreter.

@@ -6,6 +6,7 @@ use wsgi_config::names::is_static;
 use wsgi_config::words::{Words, flag};
 
 use super::{Contexts, Directive, Setter, Target};
+use crate::groups;
 use crate::settings::{Alias, AliasOptions, Location, Preload};
 
 /// The table, for any kind of regular expression.
@@ -124,9 +125,7 @@ fn alias<R>(
         Location::Prefix(location)
     };
     if let Some(preload) = preload {
-        if !preload.process_group.is_empty() {
-            return Err(NOT_CONFIGURED.to_owned());
-        }
+        check_group(target, &preload.process_group)?;
         target.global.preloads.push(preload);
     }
     let server = target.server.as_mut().ok_or("not allowed here")?;
@@ -181,6 +180,18 @@ fn preload(options: &AliasOptions, file: &[u8], is_pattern: bool) -> Option<Prel
     })
 }
 
+/// Checks that a script which is to be loaded in advance may be in the process group.
+fn check_group<R>(target: &Target<'_, R>, process_group: &[u8]) -> Result<(), String> {
+    if process_group.is_empty() {
+        return Ok(());
+    }
+    let written = &target.written;
+    let group = target.groups.place(process_group).ok_or(NOT_CONFIGURED)?;
+    let hostnames = [&group, &written.place].map(written.hostname);
+    groups::check_preload(&group, &hostnames[0], &written.place, &hostnames[1])?;
+    Ok(())
+}
+
 fn import<R>(target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String> {
     let mut words = Words::new(arguments);
     let script = words
@@ -202,9 +213,7 @@ fn import<R>(target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String>
     }
     let application_group = application_group.ok_or("Name of WSGI application group required.")?;
     let process_group = process_group.ok_or("Name of WSGI process group required.")?;
-    if !process_group.is_empty() {
-        return Err(NOT_CONFIGURED.to_owned());
-    }
+    check_group(target, &process_group)?;
     target.global.preloads.push(Preload {
         script,
         process_group,
