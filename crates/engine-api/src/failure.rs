@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// What went wrong, as far as somebody wants to tell cases apart.
 #[repr(u32)]
@@ -88,15 +89,16 @@ pub struct Failure {
     kind: u32,
     errno: i32,
     status: u32,
-    /// At most [`TEXT`].
+    /// At most [`TEXT`]; so many bytes of the text were written.
     len: u32,
-    text: [u8; TEXT],
+    text: [MaybeUninit<u8>; TEXT],
 }
 
 impl Failure {
     /// An empty buffer.
     pub const fn new() -> Failure {
-        Failure { kind: 0, errno: 0, status: 0, len: 0, text: [0; TEXT] }
+        // Every call over the border has one, and hardly any is written to.
+        Failure { kind: 0, errno: 0, status: 0, len: 0, text: [MaybeUninit::uninit(); TEXT] }
     }
 
     /// Writes `fault` into the buffer.
@@ -109,12 +111,16 @@ impl Failure {
         self.errno = fault.errno;
         self.status = fault.status.into();
         self.len = len as u32;
-        self.text[..len].copy_from_slice(&fault.text.as_bytes()[..len]);
+        for (to, from) in self.text.iter_mut().zip(&fault.text.as_bytes()[..len]) {
+            to.write(*from);
+        }
     }
 
     /// What was written; "no reason given" if nothing was.
     pub fn fault(&self) -> Fault {
         let text = &self.text[..TEXT.min(self.len as usize)];
+        // SAFETY: written that far (field); the ABI hash vouches for the other side.
+        let text = unsafe { std::slice::from_raw_parts(text.as_ptr().cast::<u8>(), text.len()) };
         let text = if text.is_empty() { b"no reason given" } else { text };
         Fault {
             kind: FaultKind::from_raw(self.kind),

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{Bytes, Client, Head, Level, Pair, Record, Slice, Style};
+use smallvec::SmallVec;
 use wsgi_core as core;
 
 use crate::group::Group;
@@ -116,7 +117,7 @@ pub(crate) fn respond(
     chunks: &[&[u8]],
     flags: core::Flags,
 ) -> Result<(), engine_api::Fault> {
-    let chunks: Vec<Bytes<'_>> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
+    let chunks: SmallVec<[Bytes<'_>; 2]> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
     with_head(head, |head| client.respond(head, &chunks, bits(flags)))
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn try_respond(
     chunks: &[&[u8]],
     flags: core::Flags,
 ) -> Option<Result<(), engine_api::Fault>> {
-    let chunks: Vec<Bytes<'_>> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
+    let chunks: SmallVec<[Bytes<'_>; 2]> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
     with_head(head, |head| client.try_respond(head, &chunks, bits(flags)))
 }
 
@@ -135,8 +136,8 @@ fn with_head<R>(head: Option<&core::Head>, f: impl FnOnce(Option<&Head<'_>>) -> 
     let Some(head) = head else {
         return f(None);
     };
-    let headers: Vec<Pair<'_>> =
-        head.headers().map(|(name, value)| Pair::new(name, value)).collect();
+    let mut headers = SmallVec::<[Pair<'_>; 16]>::new();
+    headers.extend(head.headers().map(|(name, value)| Pair::new(name, value)));
     let content_length = head.content_length().map(|length| i64::try_from(length).ok());
     f(Some(&Head {
         status: head.status(),

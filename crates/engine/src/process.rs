@@ -4,7 +4,6 @@
 //! have runs in the main interpreter, under its own name, since many extension modules work nowhere
 //! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -13,6 +12,7 @@ use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
 use interp::{Options, Runtime};
 use log_codes::{WSGI0038, WSGI0103, WSGI1104};
+use rustc_hash::FxHashMap;
 
 use crate::group::{Group, interpreter_name};
 use crate::log;
@@ -39,7 +39,7 @@ pub(crate) struct Process {
     pub(crate) worker: Option<Handle>,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
-    pools: ArcSwap<HashMap<Vec<u8>, Arc<Pool>>>,
+    pools: ArcSwap<FxHashMap<Vec<u8>, Arc<Pool>>>,
 }
 
 /// The replicas of one application group; usually one.
@@ -126,7 +126,7 @@ impl Process {
             members: ArcSwap::default(),
         });
         self.pools.rcu(|pools| {
-            let mut pools = HashMap::clone(pools);
+            let mut pools = FxHashMap::clone(pools);
             pools.entry(name.to_vec()).or_insert_with(|| Arc::clone(&pool));
             pools
         });

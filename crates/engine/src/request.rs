@@ -10,6 +10,7 @@ use engine_api::worker::Preload;
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
 use log_codes::WSGI0191;
 use py::{Bound, Token, ffi};
+use smallvec::SmallVec;
 use wsgi_core::{Flags, Outcome, Value};
 
 use crate::current::{self, Current, Entered};
@@ -39,6 +40,11 @@ pub(crate) fn handle(
     let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(finish(outcome, |head, body, flags| host::respond(&mut client, Some(head), body, flags)))
 }
+
+/// As many variables as a request usually has at most; more cost an allocation.
+const USUAL_VARIABLES: usize = 48;
+/// As many entries as [`add_extra`] adds.
+const MOST_EXTRA: usize = 10;
 
 /// What became of a request in a worker.
 pub(crate) enum Answer {
@@ -183,13 +189,11 @@ fn serve(
     };
     let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
     let application_start = now();
-    let extra = extra(request, thread_id, application_start);
-    let environ: Vec<(&[u8], &[u8])> = request
-        .environ
-        .get()
-        .iter()
-        .map(|pair| (pair.name.or_empty(), pair.value.or_empty()))
-        .collect();
+    let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
+    add_extra(&mut extra, request, thread_id, application_start);
+    let pairs = request.environ.get().iter();
+    let mut environ = SmallVec::<[(&[u8], &[u8]); USUAL_VARIABLES]>::new();
+    environ.extend(pairs.map(|pair| (pair.name.or_empty(), pair.value.or_empty())));
     let observer = observe::observer(py, group, request, thread_id, application_start, &data);
     let described = wsgi_core::Request {
         environ: &environ,
@@ -210,13 +214,14 @@ fn serve(
     Served::Done(served.outcome)
 }
 
-/// The entries of `environ` that have a place of their own in the request.
-fn extra<'a>(
+/// Adds the entries of `environ` that have a place of their own in the request.
+fn add_extra<'a>(
+    extra: &mut SmallVec<[(&'static str, Value<'a>); MOST_EXTRA]>,
     request: &Request<'a>,
     thread_id: u32,
     application_start: f64,
-) -> Vec<(&'static str, Value<'a>)> {
-    let mut extra = vec![
+) {
+    extra.extend([
         ("mod_wsgi.callable_object", Value::Latin1(request.callable.or_empty())),
         ("mod_wsgi.handler_script", Value::Latin1(request.handler_script.or_empty())),
         ("mod_wsgi.thread_id", Value::Int(thread_id.into())),
@@ -224,7 +229,7 @@ fn extra<'a>(
         ("mod_wsgi.queue_start", Value::Float(seconds(request.queue_start))),
         ("mod_wsgi.daemon_start", Value::Float(seconds(request.daemon_start))),
         ("mod_wsgi.application_start", Value::Float(application_start)),
-    ];
+    ]);
     if let Some(id) = request.request_id.get() {
         extra.push(("mod_wsgi.request_id", Value::Latin1(id)));
     }
@@ -234,7 +239,6 @@ fn extra<'a>(
     if !request.request_rec.is_null() {
         extra.push(("apache.request_rec", Value::Pointer(request.request_rec)));
     }
-    extra
 }
 
 /// Seconds since 1970 of an `apr_time_t`.

@@ -13,7 +13,6 @@ mod ask;
 mod load;
 mod source;
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +25,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use log_codes::WSGI1103;
 use md5::{Digest, Md5};
 use py::{Bound, Error, Global, Token, ffi};
+use rustc_hash::FxHashMap;
 
 use crate::graves::Graves;
 use crate::log::{self, Report};
@@ -38,7 +38,7 @@ use source::{GONE, Source, is_fresh, microseconds};
 #[derive(Default)]
 pub(crate) struct Scripts {
     /// By path; and by path where that is lower-cased to name the module.
-    tables: [ArcSwap<HashMap<Vec<u8>, Arc<Script>>>; 2],
+    tables: [ArcSwap<FxHashMap<Vec<u8>, Arc<Script>>>; 2],
 }
 
 impl Scripts {
@@ -75,7 +75,7 @@ impl Scripts {
         }
         let script = Arc::new(Script::new(py, ask)?);
         table.rcu(|scripts| {
-            let mut scripts = HashMap::clone(scripts);
+            let mut scripts = FxHashMap::clone(scripts);
             scripts.entry(ask.path.to_vec()).or_insert_with(|| Arc::clone(&script));
             scripts
         });

@@ -201,12 +201,19 @@ impl<'py> Bound<'py> {
     /// # Errors
     /// A `TypeError` or an `OverflowError`.
     pub fn to_int(&self) -> Result<'py, i64> {
+        // The one for `long` is several times as fast.
         // SAFETY: attached; the object is alive.
+        #[cfg(all(unix, target_pointer_width = "64"))]
+        let value = unsafe { ffi::PyLong_AsLong(self.as_ptr()) };
+        // SAFETY: as above.
+        #[cfg(not(all(unix, target_pointer_width = "64")))]
         let value = unsafe { ffi::PyLong_AsLongLong(self.as_ptr()) };
-        match (value, Error::take(self.py())) {
-            (-1, Some(error)) => Err(error),
-            _ => Ok(value),
+        if value == -1
+            && let Some(error) = Error::take(self.py())
+        {
+            return Err(error);
         }
+        Ok(value)
     }
 
     /// `self[key]` of a `dict`, or nothing if it has no such key.
