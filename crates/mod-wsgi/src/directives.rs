@@ -4,6 +4,8 @@
 //! A setter knows the settings and the text it was given; contexts and argument counts are checked
 //! before it is called. Its error is what Apache prints behind "Syntax error on line N".
 
+#[cfg(test)]
+mod any_text;
 mod daemon;
 mod python;
 mod request;
