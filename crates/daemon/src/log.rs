@@ -6,9 +6,9 @@
 //! the main log.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::sys::receive;
+use crate::sys::{pair, receive};
 use crate::wire::{Malformed, Put, Reader, Record};
 
 /// Whose words they are.
@@ -77,6 +77,14 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// A channel to a relay: the supervisor's end, and the relay's.
+///
+/// # Errors
+/// The system has no more descriptors.
+pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    pair()
+}
+
 /// The relay's work: waits for entries and hands each to `log`, until the supervisor and the
 /// server's parent have closed the channel. Entries that make no sense are skipped.
 ///
@@ -101,7 +109,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::sys::{pair, send};
+    use crate::sys::send;
 
     #[test]
     fn entries_pass_the_relay() {

@@ -78,6 +78,17 @@ pub enum Style {
     Traceback = 2,
 }
 
+impl Style {
+    /// The style of this number; a message if it has none.
+    pub const fn from_raw(style: u32) -> Style {
+        match style {
+            1 => Style::Exception,
+            2 => Style::Traceback,
+            _ => Style::Message,
+        }
+    }
+}
+
 /// One record for the error log.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

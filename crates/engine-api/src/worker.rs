@@ -129,6 +129,8 @@ pub struct Config {
     pub display_name: Option<Vec<u8>>,
     /// `LC_ALL` was set by the configuration: the C library is told.
     pub locale: Option<Vec<u8>>,
+    /// First entry of the search path: the working directory that the configuration names.
+    pub home: Option<Vec<u8>>,
     /// The root directory was changed to this; paths of scripts are given without it.
     pub chroot: Option<Vec<u8>>,
 }

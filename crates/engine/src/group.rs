@@ -121,6 +121,10 @@ impl Group {
         let core = module::core_state(py, self)?;
         let module = module::create(py, self, &core)?;
         self.set_path(py);
+        if let Some(home) = &self.process.settings.home {
+            let path = py.import(c"sys")?.attr(c"path")?;
+            path.call_method(c"insert", &[&py.int(0)?, &py.fs_str(home)?])?;
+        }
         self.set_switch_interval(py);
         let objects = Objects {
             attributes: module.attr(c"__dict__")?.into_global(),

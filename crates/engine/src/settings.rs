@@ -11,6 +11,8 @@ use engine_api::{InterpreterOptions, Start, Switch};
 pub(crate) struct Settings {
     /// Empty in a server's own process.
     pub(crate) process_group: Vec<u8>,
+    /// First entry of the search path.
+    pub(crate) home: Option<Vec<u8>>,
     /// The group that runs in the main interpreter under its own name.
     pub(crate) main_group: Option<Vec<u8>>,
     /// stdout and stdin are left alone.
@@ -64,6 +66,7 @@ impl Settings {
     pub(crate) fn new(start: &Start<'_>) -> Settings {
         Settings {
             process_group: start.process_group.or_empty().to_vec(),
+            home: None,
             main_group: start.main_group.get().map(<[u8]>::to_vec),
             single_process: start.single_process,
             free_threading: start.free_threading && cfg!(Py_GIL_DISABLED),
@@ -177,6 +180,7 @@ mod tests {
     fn settings(blocks: &[InterpreterOptions<'_>]) -> Settings {
         Settings {
             process_group: Vec::new(),
+            home: None,
             main_group: None,
             single_process: false,
             free_threading: false,

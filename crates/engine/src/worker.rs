@@ -11,13 +11,14 @@ mod signals;
 mod title;
 
 use std::cell::UnsafeCell;
+use std::ffi::CString;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use daemon::worker::{Handle, Runner, Stopped, Worker};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Level, ServerLog};
-use log_codes::{WSGI0036, WSGI0038, WSGI1105};
+use log_codes::{WSGI0036, WSGI0038, WSGI0079, WSGI1105};
 use py::class::Table;
 use py::{Bound, Token, ffi, guard};
 
@@ -121,7 +122,8 @@ const EXIT_UNUSABLE: i32 = 3;
 /// Joins the Python that runs.
 fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
     let log = ServerLog::new(&host::TABLE);
-    let settings = place.config.with_start(&host::TABLE, Settings::new);
+    let mut settings = place.config.with_start(&host::TABLE, Settings::new);
+    settings.home = place.config.home.clone();
     let name = settings.place();
     let failed = |text: String| {
         py.detach(|| log::coded(&log, &WSGI0036.message([&name, &text])));
@@ -134,7 +136,10 @@ fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
         }
     };
     let line = format!("Initializing Python runtime in {name}.");
-    py.detach(|| log::plain(&log, Level::Info, &line));
+    py.detach(|| {
+        set_locale(place, &log);
+        log::plain(&log, Level::Info, &line);
+    });
     table::tell_of_other_patch_level(&log);
     let handle = Some(place.handle.clone());
     let process = process::set(Process::new(settings, log, runtime, handle));
@@ -144,6 +149,17 @@ fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
         return None;
     }
     Some(process)
+}
+
+/// Has the C library use the locale that the group was given, all of it; Python as a program sets
+/// one category.
+fn set_locale(place: &Place, log: &ServerLog) {
+    let Some(locale) = &place.config.locale else { return };
+    let Ok(name) = CString::new(locale.as_slice()) else { return };
+    // SAFETY: a C string; no other thread runs yet.
+    if unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) }.is_null() {
+        log::coded(log, &WSGI0079.message([locale, &place.config.process_group]));
+    }
 }
 
 fn log_start(process: &Process, place: &Place) {

@@ -40,7 +40,32 @@ impl<'r> Body<'r> {
         if buffer.is_empty() || self.ended {
             return Ok(0);
         }
-        let result = self.fill(request, buffer);
+        let result = self.fill(request, buffer, raw::APR_BLOCK_READ);
+        // It blocks, so there is something.
+        self.checked(request, result.map(Option::unwrap_or_default))
+    }
+
+    /// As [`Body::read`], without blocking; `None` if there is nothing now.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub fn read_now(
+        &mut self,
+        request: &mut Request<'r>,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if buffer.is_empty() || self.ended {
+            return Ok(Some(0));
+        }
+        let result = self.fill(request, buffer, raw::APR_NONBLOCK_READ);
+        self.checked(request, result)
+    }
+
+    /// Notes a failure.
+    fn checked<T>(&mut self, request: &Request<'r>, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             request.connection().close_after_response();
             if let Some(brigade) = &mut self.brigade {
@@ -51,16 +76,24 @@ impl<'r> Body<'r> {
         result
     }
 
-    fn fill(&mut self, request: &mut Request<'r>, buffer: &mut [u8]) -> Result<usize> {
+    fn fill(
+        &mut self,
+        request: &mut Request<'r>,
+        buffer: &mut [u8],
+        block: raw::apr_read_type_e,
+    ) -> Result<Option<usize>> {
         let brigade = self.brigade.get_or_insert_with(|| Brigade::new(request));
         let mut idle = 0;
         loop {
             let (filled, ended) = drain(brigade, buffer)?;
             self.ended |= ended;
             if filled > 0 || self.ended {
-                return Ok(filled);
+                return Ok(Some(filled));
             }
             // A filter that has nothing to say twice in a row would have us ask for ever.
+            if idle > 1 && block == raw::APR_NONBLOCK_READ {
+                return Ok(None);
+            }
             if idle > 1 {
                 return Err(Error::with_text(Kind::Other, "the input filters deliver no data"));
             }
@@ -73,10 +106,13 @@ impl<'r> Body<'r> {
                     filters,
                     brigade.as_ptr(),
                     raw::AP_MODE_READBYTES,
-                    raw::APR_BLOCK_READ,
+                    block,
                     wanted,
                 )
             };
+            if block == raw::APR_NONBLOCK_READ && status == raw::APR_EAGAIN as raw::apr_status_t {
+                return Ok(None);
+            }
             if status != raw::APR_SUCCESS {
                 return Err(Error::of_input(status));
             }

@@ -127,7 +127,7 @@ pub trait Relay {
 pub fn fork_relay<M: Module, R: Relay>(
     server: Server<'_>,
     channel: BorrowedFd<'_>,
-) -> io::Result<i32> {
+) -> io::Result<()> {
     let channel = channel.as_raw_fd();
     let mut keep = log_descriptors(server);
     keep.extend([0, 1, 2, channel]);
@@ -141,6 +141,10 @@ pub fn fork_relay<M: Module, R: Relay>(
             // without the server's clean-ups, which are the parent's.
             unsafe {
                 libc::setsid();
+                // The server would wonder about a child that it does not know.
+                if libc::fork() != 0 {
+                    libc::_exit(0);
+                }
                 for signal in [libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGINT] {
                     libc::signal(signal, libc::SIG_IGN);
                 }
@@ -151,7 +155,11 @@ pub fn fork_relay<M: Module, R: Relay>(
                 libc::_exit(0)
             }
         }
-        pid => Ok(pid),
+        pid => {
+            // SAFETY: our own child, which ends at once.
+            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+            Ok(())
+        }
     }
 }
 
@@ -186,10 +194,4 @@ unsafe fn close_others(keep: &[RawFd]) {
         // SAFETY: by contract; closing what is not open does nothing.
         unsafe { libc::close(fd) };
     }
-}
-
-/// The user and group that the server's children run as, as far as the configuration says.
-pub fn children_run_as() -> (u32, u32) {
-    // SAFETY: a variable of the server, written while the configuration is read.
-    unsafe { (raw::ap_unixd_config.user_id, raw::ap_unixd_config.group_id) }
 }

@@ -117,6 +117,11 @@ impl<'r> Request<'r> {
         self.get().method_number == raw::M_GET
     }
 
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub fn expects_continue(&self) -> bool {
+        self.get().expecting_100 != 0
+    }
+
     /// Whether the client wants no body: HEAD.
     pub fn header_only(&self) -> bool {
         self.get().header_only != 0

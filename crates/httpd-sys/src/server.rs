@@ -10,6 +10,7 @@ use apr_sys as raw;
 use crate::config;
 use crate::log::Logger;
 use crate::module::Module;
+use crate::pool::Pool;
 use crate::text::bytes;
 
 /// A server that lives for `'s`.
@@ -89,6 +90,13 @@ impl<'s> Server<'s> {
             let process = self.get().process.as_ref()?;
             config::shared::<M>(process.pconf)
         }
+    }
+
+    /// The configuration's pool, in the parent.
+    pub fn config_pool(self) -> Pool<'s> {
+        // SAFETY: every server belongs to a process, whose pool for the configuration lives as long
+        // as the servers in it.
+        unsafe { Pool::from_raw((*self.get().process).pconf) }
     }
 
     /// `Timeout`.

@@ -13,12 +13,13 @@ use engine_api::{
     Bytes, Engine, HostTable, InterpreterOptions, Load, Record, Slice, Start as StartPython, Stop,
     Switch, host_table,
 };
-use httpd_sys::{ChildInit, Image, Line, Logger, Mpm, Pool, Server};
+use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
 use log_codes::{WSGI0001, WSGI0036, WSGI1105};
 
 use crate::settings::{Global, Preload};
-use crate::tenants::{self, Sole};
-use crate::{Configured, VERSION, Wsgi, groups, log, shown, support};
+use crate::sole::Tenants;
+use crate::tenants::Sole;
+use crate::{Configured, VERSION, Wsgi, daemon, groups, log, shown, support};
 
 /// What a child knows from its configuration.
 struct Child {
@@ -56,6 +57,7 @@ pub(crate) struct Start;
 impl ChildInit for Start {
     fn run(pool: Pool<'_>, server: Server<'_>) {
         groups::start(server);
+        daemon::join(server);
         let Some(main) = server.config::<Wsgi>() else {
             return;
         };
@@ -71,7 +73,7 @@ impl ChildInit for Start {
                 threads: Mpm.max_threads(),
                 processes: Mpm.max_daemons(),
             },
-            sole: sole(server, &main.global),
+            sole: Tenants::read(server, &main.global).sole(b""),
             shows_variables: httpd_sys::lines().any(|line| shown::is_asked_for(line.arguments())),
         };
         let restricted = child.global.restrict_embedded == Some(true);
@@ -93,32 +95,6 @@ fn has_embedded_alias(configured: &Configured) -> bool {
         let group = alias.options.process_group.as_deref().or(default);
         matches!(group, None | Some(b"" | b"%{GLOBAL}"))
     })
-}
-
-/// The only application group this process can have, if it runs in the main interpreter for that.
-fn sole(server: Server<'_>, global: &Global) -> Option<Sole> {
-    // The main interpreter never has a GIL of its own.
-    if global.sole_tenant == Some(false) || global.per_interpreter_gil == Some(true) {
-        return None;
-    }
-    let configs = || {
-        let servers = server.and_following();
-        servers.filter_map(|server| Some((server, server.config::<Wsgi>()?)))
-    };
-    let hosts = configs().map(|(server, configured)| tenants::Host {
-        name: server.hostname(),
-        port: server.port(),
-        server: &configured.server,
-    });
-    let preloads = configs().flat_map(|(_, configured)| &configured.global.preloads);
-    let mut lines = tenants::Lines::default();
-    for line in httpd_sys::lines() {
-        let mut blocks = std::iter::successors(line.parent(), Line::parent);
-        let in_section =
-            blocks.any(|block| !block.directive().eq_ignore_ascii_case(b"<VirtualHost"));
-        lines.add(line.directive(), line.arguments(), in_section);
-    }
-    tenants::sole(b"", hosts, preloads, &lines, !global.is_case_sensitive())
 }
 
 /// The name under which the application group `name` runs in this process.

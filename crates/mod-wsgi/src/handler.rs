@@ -1,6 +1,6 @@
 //! From a request to the engine, and what became of it.
 
-use engine_api::{Bytes, Fault, Reply, ReplyKind, Slice};
+use engine_api::{Bytes, Engine, Fault, Reply, ReplyKind, Slice};
 use httpd_sys::{Level, Request, RequestHook, Status};
 use log_codes::WSGI0210;
 
@@ -9,7 +9,7 @@ use crate::groups::ProcessGroup;
 use crate::host::RequestHost;
 use crate::settings::{Effective, Settings};
 use crate::translate::{self, HANDLER};
-use crate::{Wsgi, admission, child, log, shown, target};
+use crate::{Wsgi, admission, child, daemon, log, shown, target};
 
 /// The name under which `AddType` reaches this handler.
 const TYPE: &[u8] = b"application/x-httpd-wsgi";
@@ -40,16 +40,9 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     let lower_case = !global.is_case_sensitive();
     let mut environ = Environ::new(request);
     let target = target::resolve(request, effective, options, environ.script_name(), lower_case)?;
-    if let ProcessGroup::Daemon(known) = target.process_group {
-        let name = known.group.process.name.escape_ascii();
-        let text = format!("Daemon process '{name}' is not running: daemon mode is not available.");
-        log::text(request, Level::Error, &text);
-        return Err(Status::INTERNAL_SERVER_ERROR);
-    }
-    admission::check_embedded(request, global.restrict_embedded == Some(true))?;
-    let Some(engine) = child::engine() else {
-        log::code(request, &WSGI0210);
-        return Err(Status::INTERNAL_SERVER_ERROR);
+    let engine = match target.process_group {
+        ProcessGroup::Embedded => Some(embedded(request)?),
+        ProcessGroup::Daemon(_) => None,
     };
 
     let pass_authorization = options
@@ -92,12 +85,30 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     };
     let sendfile = effective.flag(|s| &s.enable_sendfile, false);
     let mut host = RequestHost::new(request, sendfile);
+    if let ProcessGroup::Daemon(known) = target.process_group {
+        let waits = host.request().expects_continue();
+        let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
+        let length = content_length.or((!is_coded).then_some(0));
+        let body = daemon::Body { length, waits };
+        return Ok(daemon::pass(known, &described, body, &mut host));
+    }
+    let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
     let reply = engine.handle(&described, &mut host);
     let status = outcome(&mut host, &reply);
     if let Err(fault) = &reply {
         log::text(request, Level::Error, &fault.text);
     }
     Ok(status)
+}
+
+/// The engine of this process, for a request that runs here.
+fn embedded(request: &Request<'_>) -> Result<Engine, Status> {
+    let restricted = child::global().restrict_embedded == Some(true);
+    admission::check_embedded(request, restricted)?;
+    child::engine().ok_or_else(|| {
+        log::code(request, &WSGI0210);
+        Status::INTERNAL_SERVER_ERROR
+    })
 }
 
 /// What to tell the server. Whatever was sent cannot be taken back, and no second response may

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
 use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Level, Record};
-use httpd_sys::{Body, Brigade, Error, Flush, Kind, Request};
+use httpd_sys::{Body, Brigade, Error, Flush, Kind, Request, Status};
 
 use crate::{Wsgi, log};
 
@@ -28,6 +28,25 @@ impl<'a, 'r> RequestHost<'a, 'r> {
     pub(crate) fn new(request: &'a mut Request<'r>, sendfile: bool) -> RequestHost<'a, 'r> {
         let output = Brigade::new(request);
         RequestHost { request, body: Body::new(), output, begun: false, sendfile }
+    }
+
+    /// The request.
+    pub(crate) fn request(&self) -> &Request<'r> {
+        self.request
+    }
+
+    /// [`Host::read`] without waiting; `None` if it would have to.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Fault>> {
+        self.body.read_now(self.request, buffer).map_err(|error| read_fault(&error)).transpose()
+    }
+
+    /// What to tell the server when the client cannot be reached.
+    pub(crate) fn outcome_of_fault(&mut self) -> Status {
+        if self.is_answered() {
+            return Status::Done;
+        }
+        self.abort();
+        Status::Ok
     }
 
     /// Whether a response of the application was begun.

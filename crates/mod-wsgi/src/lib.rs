@@ -7,12 +7,13 @@
 //! * [`translate`]: URLs to scripts;
 //! * [`admission`]: may this request run;
 //! * [`target`]: in which process, interpreter and callable;
-//! * [`tenants`]: whether a process can have one application group only;
+//! * [`tenants`], [`sole`]: whether a process can have one application group only;
 //! * [`groups`]: groups of daemon processes, and which of them a request may use;
 //! * [`environ`]: a request as CGI variables;
 //! * [`shown`]: those variables where the server's configuration reads them;
 //! * [`handler`]: from a request to the engine, and what became of it;
 //! * [`host`]: what the engine may ask of a request;
+//! * [`daemon`]: daemon mode: the parent's part, and a request's way to a worker and back;
 //! * [`child`]: the engine of a child process;
 //! * [`log`]: lines in the error log.
 //!
@@ -21,6 +22,7 @@
 
 mod admission;
 mod child;
+mod daemon;
 mod directives;
 mod environ;
 mod groups;
@@ -30,6 +32,7 @@ mod log;
 mod parent;
 mod settings;
 mod shown;
+mod sole;
 mod support;
 mod target;
 mod tenants;
@@ -102,6 +105,7 @@ impl Module for Wsgi {
     fn register(hooks: &mut Hooks<'_, Wsgi>) {
         hooks.post_config::<parent::Start>(Order::MIDDLE);
         hooks.child_init::<child::Start>(Order::MIDDLE);
+        hooks.monitor::<daemon::Again>(Order::MIDDLE);
         // After mod_alias, whose aliases win, and before what maps the rest of the URLs.
         hooks.translate_name::<translate::Aliases>(
             Order::MIDDLE.after(&[Some(c"mod_alias.c"), None]).before(&[

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 
 use engine_api::{Record, Style};
-use httpd_sys::{Level, Location, Logger, Request};
+use httpd_sys::{Level, Location, Logger, Request, Server};
 use log_codes::{Code, Message};
 
 use crate::Wsgi;
@@ -19,6 +19,21 @@ pub(crate) fn request<const N: usize>(request: &Request<'_>, message: Message<'_
         let mut line = script_prefix(request);
         message.write_to(&mut |piece| line.extend_from_slice(piece));
         logger.log(level, httpd_sys::here!(), 0, &line);
+    }
+}
+
+/// Logs a coded message with a request, and the system's or APR's error number that goes with it.
+pub(crate) fn request_errno<const N: usize>(
+    request: &Request<'_>,
+    message: Message<'_, N>,
+    errno: i32,
+) {
+    let logger = request.logger::<Wsgi>();
+    let level = level(message.entry().level());
+    if logger.enabled(level) {
+        let mut line = script_prefix(request);
+        message.write_to(&mut |piece| line.extend_from_slice(piece));
+        logger.log(level, httpd_sys::here!(), errno, &line);
     }
 }
 
@@ -43,6 +58,16 @@ pub(crate) fn process<const N: usize>(message: Message<'_, N>) {
     Logger::process::<Wsgi>().log(level, httpd_sys::here!(), 0, &message.to_bytes());
 }
 
+/// Logs a text with the server of this process.
+pub(crate) fn process_text(text: &str) {
+    Logger::process::<Wsgi>().log(Level::Error, httpd_sys::here!(), 0, text.as_bytes());
+}
+
+/// Logs what a process of daemon mode has to say, with the server it belongs to.
+pub(crate) fn server(server: Server<'_>, record: &Record<'_>) {
+    put(&server.logger::<Wsgi>(), b"", record);
+}
+
 /// Logs what an engine has to say, with the request if there is one.
 pub(crate) fn records(request: Option<&Request<'_>>, records: &[Record<'_>]) {
     let logger = match request {
@@ -51,19 +76,23 @@ pub(crate) fn records(request: Option<&Request<'_>>, records: &[Record<'_>]) {
     };
     let prefix = request.map(script_prefix).unwrap_or_default();
     for record in records {
-        let level = from_engine(record.level);
-        if !logger.enabled(level) {
-            continue;
-        }
-        let line = line(record, &prefix);
-        // The place in the application's source, where it is known.
-        let file = record.file.get().and_then(|file| CString::new(file).ok());
-        let at = match &file {
-            Some(file) => Location { file, line: record.line },
-            None => httpd_sys::here!(),
-        };
-        logger.log(level, at, record.errno, &line);
+        put(&logger, &prefix, record);
     }
+}
+
+fn put(logger: &Logger<'_>, prefix: &[u8], record: &Record<'_>) {
+    let level = from_engine(record.level);
+    if !logger.enabled(level) {
+        return;
+    }
+    let line = line(record, prefix);
+    // The place in the application's source, where it is known.
+    let file = record.file.get().and_then(|file| CString::new(file).ok());
+    let at = match &file {
+        Some(file) => Location { file, line: record.line },
+        None => httpd_sys::here!(),
+    };
+    logger.log(level, at, record.errno, &line);
 }
 
 fn line(record: &Record<'_>, prefix: &[u8]) -> Vec<u8> {

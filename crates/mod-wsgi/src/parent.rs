@@ -1,7 +1,7 @@
 //! What is checked when the server starts, in the parent.
 //!
-//! The parent loads no Python, runs none, starts no thread and keeps nothing: what is found here is
-//! found again by each child.
+//! The parent loads no Python, runs none and starts no thread: what is found here is found again by
+//! each child. What it keeps is the process supervisor's ([`daemon`]).
 
 use std::ffi::CString;
 
@@ -10,7 +10,7 @@ use httpd_sys::{Level, PostConfig, PostConfigPass, StartPass, add_version_compon
 use log_codes::WSGI1003;
 
 use crate::groups::{self, Machine, Registry};
-use crate::{VERSION, Wsgi, support};
+use crate::{VERSION, Wsgi, daemon, support};
 
 /// The hook.
 pub(crate) struct Start;
@@ -34,6 +34,9 @@ impl PostConfig for Start {
         if let Some(python) = python {
             let version = python.version;
             banner(pass, &format!("Python/{}.{}", version.major, version.minor));
+        }
+        if pass.kind == StartPass::Serve {
+            daemon::configure(pass)?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(crate) fn python(global: &Global, running: Running) -> Result<Python, String
     find::find_with(home, &support, running).map_err(|error: FindError| error.to_string())
 }
 
-fn directory() -> Result<PathBuf, String> {
+pub(crate) fn directory() -> Result<PathBuf, String> {
     let image = Image::of::<Wsgi>().ok_or("the file of mod_wsgi cannot be told (dladdr)")?;
     let module = image.path().canonicalize().map_err(|error| {
         format!("the file of mod_wsgi, '{}', is gone: {error}", image.path().display())

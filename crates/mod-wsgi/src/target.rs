@@ -17,7 +17,7 @@ use wsgi_config::{cgi, names};
 use crate::groups::{self, ProcessGroup};
 use crate::settings::Effective;
 use crate::translate::Options;
-use crate::{child, log};
+use crate::{child, daemon, log};
 
 /// Names that requests may make in one process, beside those the configuration writes out.
 const MOST_NAMES: usize = 100;
@@ -53,7 +53,7 @@ pub(crate) fn resolve(
     let application_group = names::application_group(written, &parts);
     let application_group = match process_group {
         ProcessGroup::Embedded => child::application_group(application_group),
-        ProcessGroup::Daemon(_) => application_group,
+        ProcessGroup::Daemon(known) => daemon::application_group(known, application_group),
     };
     let fixed = written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
     if !fixed && !is_admitted(&application_group) {

@@ -19,6 +19,8 @@ pub enum Event<'e> {
         head: ResponseHead<'e>,
         /// Whether the application wants them sent now.
         flush: bool,
+        /// Whether that is all of the response: [`Event::End`] comes next.
+        end: bool,
     },
     /// A part of the response's body; if `flush`, the client is to get what there is now.
     Body {
@@ -26,6 +28,8 @@ pub enum Event<'e> {
         bytes: &'e [u8],
         /// Whether the application wants it sent.
         flush: bool,
+        /// Whether that is the rest of the response: [`Event::End`] comes next.
+        end: bool,
     },
     /// Records for the server's log.
     Log(Vec<Record<'e>>),
@@ -95,7 +99,8 @@ pub(super) fn understand<'e>(
             if ends {
                 last(phase, &header);
             }
-            return Ok(Event::Body { bytes, flush: ends && header.flags.has(Flags::FLUSH) });
+            let flush = ends && header.flags.has(Flags::FLUSH);
+            return Ok(Event::Body { bytes, flush, end: ends && header.flags.has(Flags::END) });
         }
     };
     if !after_head {
@@ -114,7 +119,8 @@ pub(super) fn understand<'e>(
             if !more {
                 last(phase, &header);
             }
-            Ok(Event::Head { head, flush: !more && header.flags.has(Flags::FLUSH) })
+            let flush = !more && header.flags.has(Flags::FLUSH);
+            Ok(Event::Head { head, flush, end: !more && header.flags.has(Flags::END) })
         }
         Kind::Err if !after_head && header.flags.has(Flags::END) => {
             let fault = Fault::decode(payload).map_err(malformed)?;

@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use super::child::{Child, Chosen, Group};
 use super::error::{Error, ErrorKind};
 use super::event::{BodyFault, Event, Part, Phase, understand};
-use super::transfer::{receive_within, send_all};
+use super::transfer::{is_readable, receive_within, send_all};
 use super::{Options, SLICE};
 use crate::sys::{monotonic_us, unread};
 use crate::wire::{
@@ -138,6 +138,16 @@ impl Exchange<'_> {
             }
         }
         self.event()
+    }
+
+    /// Whether there is a next event already, or within `limit`.
+    pub fn is_ready(&mut self, limit: Duration) -> bool {
+        if matches!(self.phase, Phase::Last { .. } | Phase::Over)
+            || !matches!(self.decoder().peek(), Ok(None))
+        {
+            return true;
+        }
+        self.connection.as_ref().is_none_or(|(fd, _)| is_readable(fd.as_fd(), limit))
     }
 
     /// Answers [`Event::Read`]: calls `read` for the body, the first time so that it waits for at

@@ -8,6 +8,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 
+/// Whether there is something to receive, or the end of it, within `limit`.
+pub(super) fn is_readable(socket: BorrowedFd<'_>, limit: Duration) -> bool {
+    let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    !matches!(poll(&mut fds, Some(&timeout)), Ok(0))
+}
+
 /// Receives with another limit than the socket's own.
 pub(super) fn receive_within(
     socket: BorrowedFd<'_>,

@@ -122,6 +122,11 @@ impl Retained {
         Some(self.handles())
     }
 
+    /// What a server of one process, which is parent and child, uses as a client.
+    pub fn in_parent(&self) -> Option<Handles> {
+        self.is_ours().then(|| self.handles())
+    }
+
     /// Tells a supervisor that another version has started to end when its workers have finished
     /// what they do. Its channels stay open for the children that use them.
     pub fn retire(&self) {

@@ -90,13 +90,13 @@ fn take(mut exchange: Exchange<'_>, mut left: &[u8]) -> Response {
     let mut response = Response { worker: exchange.worker().unwrap_or(0), ..Response::default() };
     loop {
         match exchange.next_event() {
-            Ok(Event::Head { head, flush }) => {
+            Ok(Event::Head { head, flush, .. }) => {
                 response.flushes += usize::from(flush);
                 response.status = head.status();
                 response.name =
                     head.headers().map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
             }
-            Ok(Event::Body { bytes, flush }) => {
+            Ok(Event::Body { bytes, flush, .. }) => {
                 response.body.extend_from_slice(bytes);
                 response.flushes += usize::from(flush);
             }

@@ -1,0 +1,19 @@
+//! Daemon mode: process groups of the configuration, run by the supervisor of the `daemon` crate.
+//!
+//! * [`start`]: the parent has the supervisor run what is configured;
+//! * [`groups`]: the configuration as the supervisor and the workers are told it;
+//! * [`relay`]: what supervisor and workers say, in this server's logs;
+//! * [`client`]: what a child knows of the groups;
+//! * [`pass`]: a request, from a child to a worker and back;
+//! * [`failure`]: what becomes of a request without a response.
+
+mod client;
+mod failure;
+mod groups;
+mod pass;
+mod relay;
+mod start;
+
+pub(crate) use client::{application_group, join};
+pub(crate) use pass::{Body, pass};
+pub(crate) use start::{Again, configure};

@@ -1,0 +1,98 @@
+//! What a child knows of the groups: how to reach their workers, and how long to wait for them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use daemon::client::{Child, Group, Options};
+use httpd_sys::{Mpm, Server, with_retained};
+
+use super::start::{KEPT, Kept};
+use crate::groups::{Known, Registry};
+use crate::settings::Global;
+use crate::sole::Tenants;
+use crate::tenants::Sole;
+use crate::{Wsgi, log};
+
+/// A child as a client of workers.
+pub(crate) struct Client {
+    pub(super) child: Child,
+    /// In the order of the configuration, as [`Known::index`] counts; `None` for a group that the
+    /// supervisor was not told of.
+    lines: Vec<Option<Line>>,
+}
+
+/// The way to the workers of one group.
+pub(super) struct Line {
+    pub(super) group: Arc<Group>,
+    pub(super) options: Options,
+    /// How long to wait for more of a response before the client gets what there is.
+    pub(super) flush_delay: Duration,
+    /// Bytes of a response after which there is a flush in any case.
+    pub(super) flush_limit: usize,
+    /// The only application group of its processes.
+    sole: Option<Sole>,
+}
+
+static CLIENT: OnceLock<Client> = OnceLock::new();
+
+/// Makes this child a client. Before it has threads.
+pub(crate) fn join(main: Server<'_>) {
+    let groups = main.shared::<Wsgi>().map(Registry::groups).unwrap_or_default();
+    if groups.is_empty() {
+        return;
+    }
+    // SAFETY: in a child that was just forked, or in a server of one process, before it serves: by
+    // the only thread.
+    let handles = unsafe {
+        with_retained(KEPT, |Kept(retained): &mut Kept| match Mpm.single_process() {
+            true => retained.in_parent(),
+            false => retained.enter_child(),
+        })
+    };
+    let Some(Some(handles)) = handles else { return };
+    let child = match Child::join(&handles) {
+        Ok(child) => child,
+        Err(error) => {
+            log::process_text(&format!("Process groups cannot be reached: {error}"));
+            return;
+        }
+    };
+    let nothing = Global::default();
+    let global = main.config::<Wsgi>().map_or(&nothing, |configured| &configured.global);
+    let tenants = Tenants::read(main, global);
+    let lines = groups
+        .iter()
+        .map(|group| {
+            let process = &group.process;
+            let waiting = process.listen_backlog;
+            Some(Line {
+                group: Arc::clone(child.group(&process.name)?),
+                options: Options {
+                    domain: 0,
+                    connect_timeout: process.connect_timeout,
+                    socket_timeout: process.socket_limit(main.timeout()),
+                    queue_timeout: process.queue_timeout,
+                    deadline: process.request_limit(),
+                    capacity: process.threads.saturating_add(waiting.max(1)),
+                    idle: Duration::from_secs(10),
+                },
+                flush_delay: process.response_flush_delay,
+                flush_limit: process.flush_limit(),
+                sole: tenants.sole(&process.name),
+            })
+        })
+        .collect();
+    let _ = CLIENT.set(Client { child, lines });
+}
+
+/// The name under which the application group `name` runs in the processes of a group.
+pub(crate) fn application_group(known: &Known, name: Vec<u8>) -> Vec<u8> {
+    let sole = line(known).and_then(|(_, line)| line.sole.as_ref());
+    sole.filter(|sole| sole.is(&name)).map_or(name, |sole| sole.name.clone())
+}
+
+/// The way to a group's workers, if there is one.
+pub(super) fn line(known: &Known) -> Option<(&'static Child, &'static Line)> {
+    let client = CLIENT.get()?;
+    Some((&client.child, client.lines.get(known.index)?.as_ref()?))
+}

@@ -1,0 +1,218 @@
+//! Process groups as the supervisor and their workers are told of them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use daemon::config::{Group as Described, Limit, Swap, User as Becomes};
+use engine_api::find;
+use engine_api::worker::{self, Flags, Interpreter, Preload};
+use httpd_sys::{Mpm, Server};
+use wsgi_config::daemon_process::{self, DaemonProcess};
+
+use super::relay::complain;
+use crate::groups::{self, Group, Machine};
+use crate::settings::Global;
+use crate::sole::Tenants;
+use crate::{VERSION, Wsgi, support};
+
+/// Idle connections are closed after so long: later than the children do.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How many groups may change their workers at a time.
+pub(super) fn swaps(_: Server<'_>) -> u32 {
+    1
+}
+
+/// What the supervisor is told of the groups.
+///
+/// # Errors
+/// One sentence, about the machine.
+pub(super) fn described(server: Server<'_>, groups: &[Group]) -> Result<Vec<Described>, String> {
+    let nothing = Global::default();
+    let global = server.config::<Wsgi>().map_or(&nothing, |configured| &configured.global);
+    let directory = if groups.is_empty() { None } else { Some(support::directory()?) };
+    let tenants = Tenants::read(server, global);
+    let mut all = Vec::with_capacity(groups.len());
+    for group in groups {
+        let Some(directory) = &directory else { break };
+        all.push(describe(server, global, &tenants, directory, group)?);
+    }
+    Ok(all)
+}
+
+fn describe(
+    server: Server<'_>,
+    global: &Global,
+    tenants: &Tenants<'_>,
+    directory: &Path,
+    group: &Group,
+) -> Result<Described, String> {
+    let process = &group.process;
+    let home = process.python_home.as_deref().or(global.python_home.as_deref());
+    let home = home.map(|home| Path::new(OsStr::from_bytes(home)));
+    let (program, python_home) = match process.chroot {
+        // What is inside is known there only.
+        Some(_) => (chrooted_program(home), None),
+        None => match find::program(home, directory) {
+            Ok(program) => (program.executable, program.python_home),
+            Err(error) => {
+                // The supervisor tries, backs off, and says that it cannot be started: requests to
+                // this group get a 503, all others are served.
+                let name = process.name.escape_ascii();
+                complain(server, &format!("Daemon process '{name}' has no Python: {error}"));
+                (chrooted_program(home), None)
+            }
+        },
+    };
+    let flags = Flags {
+        optimize: global.python_optimize.unwrap_or(0),
+        dont_write_bytecode: global.dont_write_bytecode == Some(true),
+        warnings: &global.python_warnings,
+    };
+    let engines = directory.join("engines");
+    let args = worker::arguments(&program, &engines, &flags);
+    let resolved = groups::resolve(group, &Machine::here())?;
+    let mut env = resolved.env;
+    env.extend(python_variables(global, process, python_home));
+    let described = Described {
+        name: process.name.clone(),
+        program: program.as_os_str().as_bytes().to_vec(),
+        args,
+        env,
+        directory: resolved.directory,
+        user: resolved.user.map(|user| Becomes {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+        }),
+        allow_root: process.allow_root,
+        chroot: process.chroot.clone(),
+        umask: process.umask,
+        nice: process.cpu_priority,
+        limits: resolved
+            .limits
+            .iter()
+            .map(|limit| Limit { resource: limit.resource, soft: limit.soft, hard: limit.hard })
+            .collect(),
+        processes: process.process_count(),
+        spare: process.spare,
+        threads: process.threads,
+        stack_size: process.stack_size.unwrap_or(0),
+        domains: 1,
+        idle: IDLE,
+        maximum_requests: process.maximum_requests.into(),
+        startup: process.startup_timeout.unwrap_or_default(),
+        graceful: process.graceful_timeout,
+        eviction: process.eviction_timeout.unwrap_or_default(),
+        shutdown: process.shutdown_timeout.unwrap_or_default(),
+        interval: process.restart_interval.unwrap_or_default(),
+        swap: match process.swap {
+            daemon_process::Swap::Overlap => Swap::Overlap,
+            daemon_process::Swap::Rolling => Swap::Rolling,
+        },
+        payload: payload(server, global, tenants, group)?,
+        ..Described::default()
+    };
+    Ok(described)
+}
+
+/// The Python of a home of which nothing can be looked at.
+fn chrooted_program(home: Option<&Path>) -> std::path::PathBuf {
+    home.unwrap_or(Path::new("/usr")).join("bin/python3")
+}
+
+/// What Python itself reads from its environment, beside what is the user's.
+fn python_variables(
+    global: &Global,
+    process: &DaemonProcess,
+    home: Option<String>,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut env: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+    let mut set = |name: &str, value: Vec<u8>| env.push((name.into(), Some(value)));
+    if let Some(eggs) = &process.python_eggs {
+        set("PYTHON_EGG_CACHE", eggs.clone());
+    }
+    if let Some(seed) = global.python_hash_seed {
+        set("PYTHONHASHSEED", seed.to_string().into_bytes());
+    }
+    if let Some(home) = home {
+        set("PYTHONHOME", home.into_bytes());
+    }
+    env
+}
+
+/// What the workers are told.
+fn payload(
+    server: Server<'_>,
+    global: &Global,
+    tenants: &Tenants<'_>,
+    group: &Group,
+) -> Result<Vec<u8>, String> {
+    let process = &group.process;
+    let home = server
+        .and_following()
+        .find(|server| server.as_ptr() as usize == group.place.server)
+        .unwrap_or(server);
+    // The top level; blocks of the configuration come behind it.
+    let interpreters = vec![Interpreter {
+        python_path: process.python_path.clone(),
+        switch_interval: process
+            .switch_interval
+            .map(|interval| interval.as_secs_f64())
+            .or(global.switch_interval)
+            .unwrap_or(0.0),
+        own_gil: global.per_interpreter_gil,
+        restrict_stdin: global.restrict_stdin,
+        restrict_stdout: global.restrict_stdout,
+        restrict_signal: global.restrict_signal,
+        ..Interpreter::default()
+    }];
+    let configs = server.and_following().filter_map(|server| server.config::<Wsgi>());
+    let preloads = configs
+        .flat_map(|configured| &configured.global.preloads)
+        .filter(|preload| preload.process_group == process.name)
+        .map(|preload| Preload {
+            script: preload.script.clone(),
+            application_group: preload.application_group.clone(),
+            reload: true,
+            lower_case: !global.is_case_sensitive(),
+        })
+        .collect();
+    worker::Config {
+        process_group: process.name.clone(),
+        main_group: tenants.sole(&process.name).map(|sole| sole.name),
+        free_threading: false,
+        interpreters,
+        module_version: VERSION,
+        server_version: httpd_sys::compiled_version(),
+        server_description: httpd_sys::server_description().to_vec(),
+        mpm_name: Mpm.name().to_vec(),
+        server_build_date: httpd_sys::server_built().to_vec(),
+        server_processes: Mpm.max_daemons(),
+        server_threads: Mpm.max_threads(),
+        processes: process.process_count(),
+        threads: process.threads,
+        multiprocess: process.is_multiprocess(),
+        run_once: process.is_run_once(),
+        preloads,
+        destroy: global.destroy_interpreter.unwrap_or(true),
+        log_level: home.logger::<Wsgi>().level() as u32,
+        shutdown_ms: milliseconds(process.shutdown_timeout.unwrap_or_default()),
+        display_name: Some(process.title().unwrap_or_else(|| title(&process.name))),
+        locale: process.locale.clone(),
+        home: process.home.clone(),
+        chroot: process.chroot.clone(),
+    }
+    .encode()
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What `ps` shows where nothing is said: not the lines of Python that a worker begins with.
+fn title(name: &[u8]) -> Vec<u8> {
+    [b"(wsgi:", name, b")"].concat()
+}
