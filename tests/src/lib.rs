@@ -25,9 +25,11 @@
 #![allow(clippy::unwrap_used, reason = "the only consumers are tests, where a panic is the report")]
 
 pub mod conformance;
+mod express;
 pub mod http;
 pub mod log;
 pub mod matrix;
+mod package;
 pub mod process;
 pub mod reach;
 mod server;
@@ -35,7 +37,9 @@ mod setup;
 mod site;
 mod venv;
 
+pub use express::Express;
 pub use matrix::{Mode, Mpm, Tier};
+pub use package::Package;
 pub use server::Server;
 pub use setup::{Python, Setup};
 pub use site::{Check, GROUP, Site};

@@ -44,8 +44,8 @@ pub struct Server {
 
 /// A port nobody else uses as long as this lives.
 #[derive(Debug)]
-struct Port {
-    number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     _lock: File,
 }
 
@@ -334,7 +334,7 @@ impl Drop for Server {
 }
 
 impl Port {
-    fn choose() -> Result<Port> {
+    pub(crate) fn choose() -> Result<Port> {
         const RANGE: std::ops::Range<u16> = 10_000..30_000;
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let dir = Setup::get().area.dir.join("ports");

@@ -5,6 +5,7 @@
 //! target/dist/mod_wsgi.so                          what Apache loads
 //! target/dist/engines/_mod_wsgi.<SOABI>.so         one per Python minor version
 //! target/dist/wsgi-supervisor                      starts the workers of daemon mode
+//! target/dist/mod_wsgi-express                     the command that makes a server of its own
 //! target/dist/default-python                       prefix of the first Python, one line
 //! ```
 //!
@@ -75,6 +76,10 @@ impl Dist {
         self.dir.join("wsgi-supervisor")
     }
 
+    pub(crate) fn express(&self) -> PathBuf {
+        self.dir.join("mod_wsgi-express")
+    }
+
     /// Fails if nothing was built yet.
     pub(crate) fn check(&self) -> Result<()> {
         if !self.module().is_file() {
@@ -113,6 +118,7 @@ pub(crate) fn build(machine: &Machine, pythons: &[Python], profile: Profile) -> 
     check_module(&module, profile)?;
     let mut supervisor = cargo_build("daemon", profile);
     let supervisor = compile(supervisor.args(["--bin", "wsgi-supervisor"]), "bin")?;
+    let express = compile(&mut cargo_build("express", profile), "bin")?;
     let mut engines: Vec<(PathBuf, PathBuf)> = Vec::new();
     for python in pythons {
         let place = dist.engine(python);
@@ -125,6 +131,7 @@ pub(crate) fn build(machine: &Machine, pythons: &[Python], profile: Profile) -> 
     std::fs::create_dir_all(dist.engines())?;
     replace(&module, &dist.module())?;
     replace(&supervisor, &dist.supervisor())?;
+    replace(&express, &dist.express())?;
     for (from, to) in &engines {
         replace(from, to)?;
     }
@@ -149,6 +156,7 @@ fn report(dist: &Dist, machine: &Machine) -> Result<()> {
     let apache = &machine.apache;
     line(&dist.module(), &format!("Apache {} ({})", apache.version, apache.apxs.display()))?;
     line(&dist.supervisor(), "daemon mode")?;
+    line(&dist.express(), "a server of its own, from one command")?;
     for python in &machine.pythons {
         line(&dist.engine(python), &python.describe())?;
         if python.library.is_none() {

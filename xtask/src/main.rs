@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod dist;
 mod elf;
 mod install;
 mod module_config;
@@ -36,6 +37,8 @@ enum Task {
     ModuleConfig(module_config::Args),
     /// Put the last build into Apache's directory of modules, and print its configuration lines
     Install(install::Args),
+    /// Build for every Python and make a wheel and a source archive of it
+    Dist(dist::Args),
     /// Build, and serve an application on a private Apache until Ctrl-C
     Serve(serve::Args),
     /// Run everything CI checks
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::run(&args),
         Task::ModuleConfig(args) => module_config::run(&args),
         Task::Install(args) => install::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Serve(args) => serve::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::bench(&args),
