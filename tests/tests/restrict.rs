@@ -165,6 +165,8 @@ fn embedded_mode_can_be_forbidden() {
         let server = Site::new(mpm, &matrix::python())
             .conf("WSGIRestrictEmbedded On")
             .mount("/", "app.wsgi", &attempts(&["1"]))
+            // Not even where it could be loaded in advance.
+            .conf("WSGIScriptAlias /preload /app.wsgi process-group=%{GLOBAL} application-group=a")
             .start();
         assert_eq!(server.get("/").status, 500);
         let text = "WSGI0143: Embedded mode of mod_wsgi disabled by runtime configuration.";

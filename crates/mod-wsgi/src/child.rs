@@ -26,6 +26,8 @@ struct Child {
     global: Global,
     preloads: Vec<Preload>,
     mpm: Process,
+    /// `WSGIScriptReloading` of the main server.
+    reload: bool,
     sole: Option<Sole>,
     /// The server's configuration reads variables that this module makes.
     shows_variables: bool,
@@ -62,21 +64,24 @@ impl ChildInit for Start {
             return;
         };
         let configs = || server.and_following().filter_map(|server| server.config::<Wsgi>());
+        let restricted = main.global.restrict_embedded == Some(true);
         let child = Child {
             global: main.global.clone(),
             preloads: configs()
                 .flat_map(|c| c.global.preloads.iter().cloned())
                 .filter(|preload| preload.process_group.is_empty())
+                // Requests for an alias are refused then; an import script is meant to run.
+                .filter(|preload| !(restricted && preload.from_alias))
                 .collect(),
             mpm: Process {
                 threaded: Mpm.is_threaded(),
                 threads: Mpm.max_threads(),
                 processes: Mpm.max_daemons(),
             },
+            reload: main.server.settings.script_reloading.unwrap_or(true),
             sole: Tenants::read(server, &main.global).sole(b""),
             shows_variables: httpd_sys::lines().any(|line| shown::is_asked_for(line.arguments())),
         };
-        let restricted = child.global.restrict_embedded == Some(true);
         let wanted = configs().any(has_embedded_alias) && !restricted || !child.preloads.is_empty();
         if CHILD.set(child).is_err() {
             return;
@@ -209,7 +214,7 @@ fn preload(child: &Child, engine: &Engine) {
         let _ = engine.load(&Load {
             script: Bytes::new(&preload.script),
             application_group: Bytes::new(&preload.application_group),
-            reload: true,
+            reload: child.reload,
             lower_case: !child.global.is_case_sensitive(),
         });
     }

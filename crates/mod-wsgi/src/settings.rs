@@ -124,6 +124,8 @@ pub(crate) struct Preload {
     pub(crate) application_group: Vec<u8>,
     /// Of an alias, where the callable is known; an import script has none.
     pub(crate) callable_object: Option<Vec<u8>>,
+    /// An alias, not an import script.
+    pub(crate) from_alias: bool,
 }
 
 /// What can be said once, in the main server.

@@ -177,6 +177,7 @@ fn preload(options: &AliasOptions, file: &[u8], is_pattern: bool) -> Option<Prel
         process_group,
         application_group,
         callable_object: options.callable_object.clone(),
+        from_alias: true,
     })
 }
 
@@ -219,6 +220,7 @@ fn import<R>(target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String>
         process_group,
         application_group,
         callable_object: None,
+        from_alias: false,
     });
     Ok(())
 }
@@ -296,6 +298,7 @@ mod tests {
                 process_group: Vec::new(),
                 application_group: b"x".to_vec(),
                 callable_object: None,
+                from_alias: false,
             }]
         );
         refused("WSGIImportScript", "Location of import script not supplied.");
