@@ -88,7 +88,7 @@ fn values_of_every_option() {
     let name = |name: &str| Some(Account::Name(name.as_bytes().to_vec()));
     let text = |text: &str| Some(text.as_bytes().to_vec());
     let process = parse(
-        r#"user=www group=#33 supplementary-groups=a,#5,,b processes=2 threads=3 umask=0027
+        r#"user=www group=#33 supplementary-groups=,a,,#5, processes=2 threads=3 umask=0027
         chroot=/jail home="/srv/my app" lang=C locale=de_DE.UTF-8 python-home=venv
         python-path=/a:/b python-eggs=/eggs switch-interval=1e-3 stack-size=262144
         maximum-requests=4 startup-timeout=5 shutdown-timeout=0 deadlock-timeout=7

@@ -43,11 +43,12 @@ pub(super) const USER: Kind<Option<Account>> = account("user name or `#uid`");
 /// A group.
 pub(super) const GROUP: Kind<Option<Account>> = account("group name or `#gid`");
 
-/// Several groups; the list ends at the first empty name.
+/// Several groups; commas without a name between them count as one. The reference takes a list that
+/// begins with a comma for an empty one.
 pub(super) const GROUPS: Kind<Option<Vec<Account>>> = Kind {
     name: "group names or `#gid`, with commas",
     read: |text| {
-        let names = text.split(|byte| *byte == b',').take_while(|name| !name.is_empty());
+        let names = text.split(|byte| *byte == b',').filter(|name| !name.is_empty());
         names.map(Account::read).collect::<Option<_>>().map(Some).ok_or(Refused::Invalid)
     },
     write: |groups| {
