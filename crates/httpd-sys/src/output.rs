@@ -14,6 +14,7 @@ use apr_sys as raw;
 use crate::bucket::{Brigade, FileRange};
 use crate::error::{Error, Kind, Result};
 use crate::request::Request;
+use crate::text::bytes;
 
 /// Status line and header of a response.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ impl<'r> Request<'r> {
             let request = self.as_ptr();
             (*request).status_line = match head.reason {
                 None => std::ptr::null(),
+                // The server has a line of its own for these.
+                Some(reason) if is_usual(head.status, reason) => std::ptr::null(),
                 Some(reason) => {
                     let line = [head.status.to_string().as_bytes(), b" ", reason].concat();
                     pool.string(&line).as_ptr()
@@ -64,10 +67,11 @@ impl<'r> Request<'r> {
                 // SAFETY: alive; the type is in the request's pool. Filters by type are added here.
                 unsafe { raw::ap_set_content_type(self.as_ptr(), text.as_ptr()) };
             } else if name.eq_ignore_ascii_case(b"Content-Length") {
-                let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                if let Some(length) = length {
+                if let Some(length) = decimal(value) {
+                    // As `ap_set_content_length` does, less making the text anew.
                     // SAFETY: alive.
-                    unsafe { raw::ap_set_content_length(self.as_ptr(), length) };
+                    unsafe { (*self.as_ptr()).clength = length };
+                    headers.set_borrowed(c"Content-Length", text);
                 }
             } else if name.eq_ignore_ascii_case(b"WWW-Authenticate") {
                 // Survives an error page.
@@ -160,6 +164,28 @@ impl<'r> Request<'r> {
     }
 }
 
+/// Whether a reason phrase is the one that the server gives to that status.
+fn is_usual(status: u16, reason: &[u8]) -> bool {
+    // SAFETY: a table of the server's; one that it does not know gets the line of another status.
+    let line = unsafe { bytes(raw::ap_get_status_line(c_int::from(status))) };
+    line.and_then(|line| line.split_first_chunk()).is_some_and(|(code, rest)| {
+        *code == three_digits(status) && rest.strip_prefix(b" ") == Some(reason)
+    })
+}
+
+/// A length as text, without anything around it.
+fn decimal(text: &[u8]) -> Option<raw::apr_off_t> {
+    let digit = |sum: raw::apr_off_t, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| raw::apr_off_t::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
+}
+
+fn three_digits(status: u16) -> [u8; 3] {
+    [status / 100, status / 10, status].map(|digits| b'0' + (digits % 10) as u8)
+}
+
 fn finish(brigade: &mut Brigade<'_>, flush: Flush) {
     match flush {
         Flush::No => {}
@@ -192,6 +218,20 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn a_status_is_three_digits() {
+        assert_eq!([200, 404, 999].map(three_digits), [*b"200", *b"404", *b"999"]);
+    }
+
+    #[test]
+    fn lengths() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"9223372036854775807"), Some(i64::MAX));
+        for bad in ["", "-1", "+1", "1 ", "9223372036854775808"] {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
+        }
+    }
 
     #[test]
     fn only_regular_files_have_a_size() {

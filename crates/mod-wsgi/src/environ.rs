@@ -7,32 +7,21 @@
 //! RFC 3875, <https://peps.python.org/pep-3333/#environ-variables>
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use engine_api::Pair;
-use httpd_sys::Request;
+use httpd_sys::{Pool, Request};
+use smallvec::SmallVec;
 use wsgi_config::cgi;
 
 use crate::settings::{Effective, MapHead};
 
-/// The variables of one request.
+/// The variables of one request, as the engine takes them. What had to be made for them is in the
+/// request's memory.
 pub(crate) struct Environ<'r> {
     /// `SCRIPT_NAME`, before slashes are collapsed.
     script_name: &'r [u8],
-    variables: Vec<Variable<'r>>,
-    /// Names that are made of header names, one behind the other.
-    names: Vec<u8>,
-}
-
-struct Variable<'r> {
-    name: Name<'r>,
-    value: Cow<'r, [u8]>,
-}
-
-enum Name<'r> {
-    Borrowed(&'r [u8]),
-    /// In `Environ::names`.
-    Made(Range<usize>),
+    pool: Pool<'r>,
+    variables: SmallVec<[Pair<'r>; 48]>,
 }
 
 /// What the server computes that applications do not get, and what the engine puts into every
@@ -60,7 +49,7 @@ impl<'r> Environ<'r> {
             b"INCLUDED" => uri,
             _ => &uri[..cgi::script_name_length(uri, request.path_info())],
         };
-        Environ { script_name, variables: Vec::new(), names: Vec::new() }
+        Environ { script_name, pool: request.pool(), variables: SmallVec::new() }
     }
 
     /// `SCRIPT_NAME` as it is in the URL.
@@ -75,8 +64,6 @@ impl<'r> Environ<'r> {
         effective: Effective<'_>,
         pass_authorization: bool,
     ) {
-        self.variables.reserve(48);
-        self.names.reserve(256);
         if request.is_initial() {
             self.add_request(request);
             self.add_server(request);
@@ -98,28 +85,28 @@ impl<'r> Environ<'r> {
         let value = (decided || !request.environment().is_empty())
             .then(|| self.find(b"HTTPS"))
             .flatten()
-            .map(|at| self.variables.swap_remove(at).value);
+            .map(|at| self.variables.swap_remove(at).value.or_empty());
         if !decided && httpd_sys::ssl_is_https(request) {
             return true;
         }
-        value.is_some_and(|value| value.eq_ignore_ascii_case(b"on") || *value == *b"1")
+        value.is_some_and(|value| value.eq_ignore_ascii_case(b"on") || value == b"1")
     }
 
-    /// The variables as the engine takes them.
-    pub(crate) fn pairs(&self) -> Vec<Pair<'_>> {
-        self.variables.iter().map(|v| Pair::new(self.name(v), &v.value)).collect()
+    /// The variables.
+    pub(crate) fn pairs(&self) -> &[Pair<'r>] {
+        &self.variables
     }
 
-    fn name<'a>(&'a self, variable: &'a Variable<'r>) -> &'a [u8] {
-        match &variable.name {
-            Name::Borrowed(name) => name,
-            Name::Made(range) => self.names.get(range.clone()).unwrap_or_default(),
+    fn add(&mut self, name: &'static str, value: &'r [u8]) {
+        self.variables.push(Pair::new(name.as_bytes(), value));
+    }
+
+    /// A value that may have been made, in the request's memory.
+    fn kept(&self, value: Cow<'r, [u8]>) -> &'r [u8] {
+        match value {
+            Cow::Borrowed(value) => value,
+            Cow::Owned(value) => self.pool.bytes(&value),
         }
-    }
-
-    fn add(&mut self, name: &'static str, value: impl Into<Cow<'r, [u8]>>) {
-        let name = Name::Borrowed(name.as_bytes());
-        self.variables.push(Variable { name, value: value.into() });
     }
 
     fn add_some(&mut self, name: &'static str, value: Option<&'r [u8]>) {
@@ -162,13 +149,14 @@ impl<'r> Environ<'r> {
     /// for another's.
     fn add_headers(&mut self, request: &Request<'r>, pass_authorization: bool) {
         let pass_all = request.cgi_rules().pass_authorization;
+        let mut made = Vec::new();
         for (name, value) in request.headers_in().iter() {
             let value = value.unwrap_or_default();
             let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
             match name.len() {
                 5 if is(b"Proxy") => continue,
                 6 if is(b"Cookie") => {
-                    self.add("HTTP_COOKIE", join_cookies(value));
+                    self.add("HTTP_COOKIE", self.kept(join_cookies(value)));
                     continue;
                 }
                 12 if is(b"Content-Type") => {
@@ -183,10 +171,13 @@ impl<'r> Environ<'r> {
                 19 if is(b"Proxy-Authorization") && !pass_all => continue,
                 _ => {}
             }
-            let start = self.names.len();
-            if cgi::push_header_variable(name, &mut self.names) {
-                let name = Name::Made(start..self.names.len());
-                self.variables.push(Variable { name, value: Cow::Borrowed(value) });
+            if let Some(known) = cgi::known_header_variable(name) {
+                self.add(known, value);
+                continue;
+            }
+            made.clear();
+            if cgi::push_header_variable(name, &mut made) {
+                self.variables.push(Pair::new(self.pool.bytes(&made), value));
             }
         }
     }
@@ -195,7 +186,7 @@ impl<'r> Environ<'r> {
     fn add_configured(&mut self, request: &Request<'r>) {
         for (name, value) in request.environment().iter() {
             if !is_hidden(name) && !is_own(name) && self.find(name).is_none() {
-                self.add_named(name, value.unwrap_or_default());
+                self.variables.push(Pair::new(name, value.unwrap_or_default()));
             }
         }
     }
@@ -211,9 +202,9 @@ impl<'r> Environ<'r> {
             }
             let value = value.unwrap_or_default();
             if name == b"HTTP_COOKIE" {
-                self.add("HTTP_COOKIE", join_cookies(value));
+                self.add("HTTP_COOKIE", self.kept(join_cookies(value)));
             } else {
-                self.add_named(name, value);
+                self.variables.push(Pair::new(name, value));
             }
         }
         if pass_authorization && self.find(b"HTTP_AUTHORIZATION").is_none() {
@@ -221,17 +212,13 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn add_named(&mut self, name: &'r [u8], value: &'r [u8]) {
-        self.variables.push(Variable { name: Name::Borrowed(name), value: Cow::Borrowed(value) });
-    }
-
     /// What is ours alone, however the rest came about.
     fn finish(&mut self, request: &Request<'r>, effective: Effective<'_>) {
-        let script_name = cgi::collapse_slashes(self.script_name);
-        let path_info = cgi::collapse_slashes(request.path_info());
+        let script_name = self.kept(cgi::collapse_slashes(self.script_name));
+        let path_info = self.kept(cgi::collapse_slashes(request.path_info()));
         let connection = request.connection();
-        self.add("mod_wsgi.script_name", script_name.clone());
-        self.add("mod_wsgi.path_info", path_info.clone());
+        self.add("mod_wsgi.script_name", script_name);
+        self.add("mod_wsgi.path_info", path_info);
         self.add("SCRIPT_NAME", script_name);
         self.add("PATH_INFO", path_info);
         self.add("mod_wsgi.request_handler", request.handler().unwrap_or_default());
@@ -247,7 +234,7 @@ impl<'r> Environ<'r> {
     /// The server's tables ignore case.
     fn find(&self, name: &[u8]) -> Option<usize> {
         self.variables.iter().position(|variable| {
-            let other = self.name(variable);
+            let other = variable.name.or_empty();
             other.len() == name.len() && other.eq_ignore_ascii_case(name)
         })
     }
@@ -255,12 +242,13 @@ impl<'r> Environ<'r> {
 
 impl proxy_trust::Environ for Environ<'_> {
     fn get(&self, variable: &str) -> Option<&[u8]> {
-        self.find(variable.as_bytes()).map(|at| &*self.variables[at].value)
+        self.find(variable.as_bytes()).map(|at| self.variables[at].value.or_empty())
     }
 
     fn set(&mut self, variable: &'static str, value: Vec<u8>) {
+        let value = self.pool.bytes(&value);
         match self.find(variable.as_bytes()) {
-            Some(at) => self.variables[at].value = Cow::Owned(value),
+            Some(at) => self.variables[at].value = value.into(),
             None => self.add(variable, value),
         }
     }

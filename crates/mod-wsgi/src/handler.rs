@@ -52,13 +52,13 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     let https = environ.take_https(request, effective);
     let pairs = environ.pairs();
     if child::shows_variables() {
-        shown::show(request, &pairs, &target);
+        shown::show(request, pairs, &target);
     }
     let script = request.filename();
     let process = child::process();
     let pass_record = effective.flag(|s| &s.pass_apache_request, false);
     let described = engine_api::Request {
-        environ: Slice::new(&pairs),
+        environ: Slice::new(pairs),
         script: Bytes::new(script),
         resource: Bytes::new(script),
         handler_script: Bytes::ABSENT,

@@ -27,6 +27,28 @@ pub fn push_header_variable(name: &[u8], variables: &mut Vec<u8>) -> bool {
     !name.is_empty()
 }
 
+/// The same for the headers that most requests have, without making anything.
+pub fn known_header_variable(name: &[u8]) -> Option<&'static str> {
+    let known: &[&'static str] = match name.len() {
+        4 => &["HTTP_HOST"],
+        6 => &["HTTP_ACCEPT", "HTTP_ORIGIN"],
+        7 => &["HTTP_REFERER"],
+        10 => &["HTTP_USER_AGENT", "HTTP_CONNECTION"],
+        13 => &["HTTP_CACHE_CONTROL", "HTTP_IF_NONE_MATCH"],
+        15 => &["HTTP_ACCEPT_ENCODING", "HTTP_ACCEPT_LANGUAGE", "HTTP_X_FORWARDED_FOR"],
+        _ => &[],
+    };
+    let means = |variable: &&&str| {
+        let made = variable.as_bytes().get("HTTP_".len()..).unwrap_or_default();
+        made.iter().zip(name).all(|(made, byte)| match byte {
+            b'-' => *made == b'_',
+            b'_' => false,
+            byte => byte.to_ascii_uppercase() == *made,
+        })
+    };
+    known.iter().find(means).copied()
+}
+
 /// `path` with every run of slashes made one.
 pub fn collapse_slashes(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.windows(2).any(|pair| pair == b"//") {
@@ -83,6 +105,21 @@ mod tests {
         for name in ["X_Under", "X.Dot", "", "X\u{e9}", "X Y"] {
             assert!(!push_header_variable(name.as_bytes(), &mut variables), "{name}");
             assert!(variables.ends_with(b"HTTP_TE"), "{name}");
+        }
+    }
+
+    #[test]
+    fn known_headers_are_as_if_made() {
+        let names = "Host accept ORIGIN Referer User-Agent Connection cache-control If-None-Match \
+                     Accept-Encoding Accept-Language X-Forwarded-For";
+        for name in names.split(' ') {
+            let mut made = Vec::new();
+            assert!(push_header_variable(name.as_bytes(), &mut made));
+            let known = known_header_variable(name.as_bytes());
+            assert_eq!(known.map(str::as_bytes), Some(&*made), "{name}");
+        }
+        for name in ["User_Agent", "X", "", "Hos-", "Content-Range", "Sec-Fetch-Site1"] {
+            assert_eq!(known_header_variable(name.as_bytes()), None, "{name}");
         }
     }
 
