@@ -47,6 +47,8 @@ pub struct Exchange<'c> {
     restarts: u16,
     /// The earliest generation that will do.
     generation: u32,
+    /// How many attempts to make a new generation had failed when it was sent.
+    failures: u32,
     /// Take what there is: the newer generation could not be had.
     stay: bool,
 
@@ -93,6 +95,7 @@ impl Child {
             connects: 0,
             restarts: 0,
             generation: 0,
+            failures: 0,
             stay: false,
             credit: None,
             body_left,
@@ -232,6 +235,8 @@ impl Exchange<'_> {
                 let text = "its processes went away one after another";
                 return Err(self.error(ErrorKind::TooManyRestarts, text));
             }
+            // Before the request is sent: what it brings about may have failed before we hear of it.
+            self.failures = self.child.board.failures(self.group.number());
             let until = self.queued + self.options.connect_timeout;
             let chosen = self.child.choose(self.group, self.generation, self.options, until)?;
             let idle = self.child.idle(self.group, &chosen, self.options.domain);
@@ -308,7 +313,6 @@ impl Exchange<'_> {
         let generation = chosen.generation;
         let group = self.group.number();
         let board = &self.child.board;
-        let failures = board.failures(group);
         let until = Instant::now() + self.options.connect_timeout.max(self.options.socket_timeout);
         // No worker is held while it waits.
         self.connection = None;
@@ -320,7 +324,7 @@ impl Exchange<'_> {
                 break;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if board.failures(group) != failures || left.is_zero() {
+            if board.failures(group) != self.failures || left.is_zero() {
                 self.stay = true;
                 break;
             }
