@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
+/// The longest that whoever can end a worker by what it asks for can keep the group from serving.
+const LONGEST_BRIEF: Duration = Duration::from_secs(1);
 /// A process that lives for so long after it was ready was no failure.
 pub(super) const LIVED: Duration = Duration::from_secs(1);
 
@@ -11,6 +13,8 @@ pub(super) const LIVED: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
+    /// Processes that were ready, and then ended soon.
+    brief: u32,
     until: Option<Instant>,
 }
 
@@ -19,6 +23,15 @@ impl Backoff {
     pub(super) fn fail(&mut self, now: Instant) {
         let delay = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
+        self.until = Some(now + delay);
+    }
+
+    /// What was started did work, but not for long. The first time costs nothing.
+    pub(super) fn fail_after_all(&mut self, now: Instant) {
+        let delay = FIRST.saturating_mul(1 << self.brief.min(16)) / 2;
+        let delay = if self.brief == 0 { Duration::ZERO } else { delay.min(LONGEST_BRIEF) };
+        self.brief = self.brief.saturating_add(1);
+        self.failures = 0;
         self.until = Some(now + delay);
     }
 
@@ -69,5 +82,17 @@ mod tests {
         assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
         backoff.reset();
         assert!(backoff.may_try(now) && !backoff.is_failing());
+    }
+
+    #[test]
+    fn what_has_worked_is_tried_again_soon() {
+        let (mut backoff, begun) = (Backoff::default(), Instant::now());
+        let mut delays = Vec::new();
+        for _ in 0..6 {
+            backoff.fail_after_all(begun);
+            assert!(!backoff.is_failing(), "requests wait for it");
+            delays.push(backoff.until().map(|until| (until - begun).as_millis()));
+        }
+        assert_eq!(delays, [0, 250, 500, 1000, 1000, 1000].map(Some));
     }
 }

@@ -458,10 +458,11 @@ impl Supervisor {
             match FromWorker::decode(&buffer[..length]) {
                 Ok(FromWorker::Ready) => group.on_ready(slot, now, machine),
                 Ok(FromWorker::Loaded(key)) => group.on_loaded(slot, key),
-                Ok(FromWorker::Failed { key: _, text }) => {
-                    group.on_failed(slot);
-                    let text = String::from_utf8_lossy(text);
-                    machine.log(super::group::Level::Error, group.config(), pid, &text);
+                Ok(FromWorker::Failed { key, text }) => {
+                    if group.on_failed(slot, key) {
+                        let text = String::from_utf8_lossy(text);
+                        machine.log(super::group::Level::Error, group.config(), pid, &text);
+                    }
                 }
                 Ok(FromWorker::Reload { key, version }) => {
                     group.on_reload(slot, key, version, now, machine);

@@ -65,6 +65,8 @@ pub(super) struct Group {
     backoff: Backoff,
     /// What has been loaded, and new workers load before they are ready.
     loads: Vec<Vec<u8>>,
+    /// What the processes of a generation could not load.
+    failed: (u32, Vec<Vec<u8>>),
     /// A change that could not be loaded, or not yet.
     bad: Option<(Vec<u8>, u64)>,
     /// All is to end.
@@ -97,6 +99,7 @@ impl Group {
             wanted: None,
             backoff: Backoff::default(),
             loads: Vec::new(),
+            failed: (0, Vec::new()),
             bad: None,
             stopping: None,
             removed: false,
@@ -252,11 +255,20 @@ impl Group {
         self.settle(now, fx);
     }
 
-    /// A worker could not load something that earlier ones had loaded.
-    pub(super) fn on_failed(&mut self, slot: u32) {
-        if let Some(member) = self.members.get_mut(&slot) {
-            member.failed = true;
+    /// A worker could not load something that earlier ones had loaded. Says whether that is news: all
+    /// processes of a generation find the same.
+    pub(super) fn on_failed(&mut self, slot: u32, key: &[u8]) -> bool {
+        let Some(member) = self.members.get_mut(&slot) else { return false };
+        member.failed = true;
+        if self.failed.0 != member.generation {
+            self.failed = (member.generation, Vec::new());
         }
+        let known = &mut self.failed.1;
+        let is_new = known.len() < MAX_LOADS && !known.iter().any(|other| other == key);
+        if is_new {
+            known.push(key.to_vec());
+        }
+        is_new
     }
 
     /// A worker has loaded something.
@@ -379,6 +391,8 @@ impl Group {
         if !expected {
             if lived {
                 self.backoff.reset();
+            } else if member.ready.is_some() {
+                self.backoff.fail_after_all(now);
             } else {
                 self.backoff.fail(now);
             }

@@ -257,7 +257,7 @@ fn what_cannot_be_loaded_takes_no_requests() {
     let mut scene = Scene::running(shape(2));
     scene.reload(10, 7);
     scene.swap();
-    scene.group.on_failed(12);
+    scene.group.on_failed(12, b"key");
     scene.ready_one(12);
     assert_eq!(scene.routed(), [10, 11]);
     assert_eq!(scene.world.failures, 1, "waiting requests are told");
@@ -280,7 +280,7 @@ fn what_cannot_be_loaded_takes_no_requests() {
 #[test]
 fn the_first_generation_serves_even_if_it_cannot_load_everything() {
     let mut scene = Scene::new(shape(1));
-    scene.group.on_failed(10);
+    scene.group.on_failed(10, b"key");
     scene.ready();
     assert_eq!(scene.routed(), [10]);
 }
