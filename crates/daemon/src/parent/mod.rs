@@ -152,8 +152,16 @@ impl<'r> Parent<'r> {
     }
 
     /// Ends the supervisor and all workers. Waits for them up to `limit`; what is left then is
-    /// killed as far as it is known, and `false` is returned.
+    /// killed as far as it is known, and `false` is returned. Where there is no supervisor any more,
+    /// workers find out by themselves, and are not waited for.
     pub fn stop(&mut self, limit: Duration) -> bool {
+        let clean = self.stop_supervisor(limit);
+        // The last ends of what workers listen to.
+        self.retained.empty_store();
+        clean
+    }
+
+    fn stop_supervisor(&mut self, limit: Duration) -> bool {
         let Some(pid) = self.supervisor() else { return true };
         let control = self.retained.control_fd();
         // It has the same limit for its workers, but for the time that it needs to end them.

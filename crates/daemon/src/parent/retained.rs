@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::ABI;
 use crate::board::Capacity;
 use crate::client::Handles;
+use crate::sys::receive;
 
 /// What the parent keeps over restarts. No pointers: the image that wrote it may be gone.
 ///
@@ -140,6 +141,13 @@ impl Retained {
     pub(super) fn board_fd(&self) -> BorrowedFd<'static> {
         // SAFETY: made by `Parent::new`, closed by nobody in the parent.
         unsafe { BorrowedFd::borrow_raw(self.board) }
+    }
+
+    /// Closes what supervisors have left of their workers.
+    pub(super) fn empty_store(&self) {
+        // SAFETY: made by `Parent::new`, closed by nobody in the parent.
+        let outlet = unsafe { BorrowedFd::borrow_raw(self.outlet) };
+        while receive(outlet, &mut [0; 64], false).is_ok_and(|received| received.length > 0) {}
     }
 
     pub(super) fn control_fd(&self) -> Option<BorrowedFd<'_>> {
