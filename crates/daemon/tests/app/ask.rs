@@ -34,9 +34,23 @@ impl Default for Ask<'_> {
 impl Ask<'_> {
     /// Asks, and takes all that comes.
     pub fn send(&self, child: &Child, group: &Arc<Group>, path: &str) -> Response {
+        self.send_then(child, group, path, || {})
+    }
+
+    /// Asks, does something when the request was sent, and takes all that comes.
+    pub fn send_then(
+        &self,
+        child: &Child,
+        group: &Arc<Group>,
+        path: &str,
+        then: impl FnOnce(),
+    ) -> Response {
         let mut request = self.request(path);
         match child.send(group, &mut request, &self.options) {
-            Ok(exchange) => take(exchange, &self.body[self.inline..]),
+            Ok(exchange) => {
+                then();
+                take(exchange, &self.body[self.inline..])
+            }
             Err(error) => Response { error: Some(error), ..Response::default() },
         }
     }
@@ -87,8 +101,10 @@ impl Response {
 
 /// Takes the whole response; `left` is what did not come with the request.
 fn take(mut exchange: Exchange<'_>, mut left: &[u8]) -> Response {
-    let mut response = Response { worker: exchange.worker().unwrap_or(0), ..Response::default() };
+    let mut response = Response::default();
     loop {
+        // It may have gone to another one meanwhile.
+        response.worker = exchange.worker().unwrap_or(response.worker);
         match exchange.next_event() {
             Ok(Event::Head { head, flush, .. }) => {
                 response.flushes += usize::from(flush);

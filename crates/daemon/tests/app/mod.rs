@@ -278,6 +278,27 @@ impl App {
                 unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
                 Ok(())
             }
+            // Says in its output that it runs, and does so for long.
+            "announce" => {
+                println!("running {}", variable(request, "TEXT"));
+                let domain: u16 = variable(request, "DOMAIN").parse().unwrap_or(0);
+                self.detached(domain, || sleep(Duration::from_millis(number)));
+                stream.respond(Some(head), &[b"announced"], Send::END)
+            }
+            "signal" => {
+                // Twice, for the first time some handlers of the library only go away.
+                for _ in 0..2 {
+                    // SAFETY: a signal to this thread.
+                    unsafe { libc::raise(number as i32) };
+                }
+                stream.respond(Some(head), &[b"survived"], Send::END)
+            }
+            // Something for the log that belongs to no request.
+            "handle" => {
+                let handle = self.handle.lock().unwrap().clone().unwrap();
+                handle.log(&[Record::new(4, 77, variable(request, "TEXT").as_bytes())]);
+                stream.respond(Some(head), &[b"logged"], Send::END)
+            }
             // Leaves a forked child behind that keeps everything open: made with a system call, it
             // does not run at-fork handlers.
             "fork" => {

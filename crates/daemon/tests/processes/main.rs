@@ -11,8 +11,14 @@ mod app;
 mod ask;
 
 mod adoption;
+mod children;
+mod deaths;
+mod hostile;
+mod logs;
+mod privileges;
 mod server;
 mod serving;
+mod swaps;
 mod worker;
 
 use std::time::Duration;
@@ -24,8 +30,10 @@ const LIMIT: Duration = Duration::from_secs(400);
 
 fn main() {
     let mut args = std::env::args();
-    if args.nth(1).as_deref() == Some("worker") {
-        worker::main();
+    match args.nth(1).as_deref() {
+        Some("worker") => worker::main(),
+        Some("parent") => return children::parent(args),
+        _ => {}
     }
     let mut arguments = Arguments::from_args();
     // They wait more than they compute, but compare times.
@@ -44,6 +52,12 @@ fn main() {
         }));
     };
     serving::tests(&mut add);
+    deaths::tests(&mut add);
+    swaps::tests(&mut add);
+    children::tests(&mut add);
+    privileges::tests(&mut add);
+    logs::tests(&mut add);
+    hostile::tests(&mut add);
     adoption::tests(&mut add);
     libtest_mimic::run(&arguments, trials).exit();
 }

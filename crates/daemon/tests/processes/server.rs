@@ -1,10 +1,10 @@
 //! A server's parent with children, as threads of this process.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,12 @@ use crate::ask::{Ask, Response};
 
 /// See the module.
 pub(crate) struct Server {
-    pub(crate) parent: Parent<'static>,
+    parent: Mutex<Parent<'static>>,
     pub(crate) child: Child,
     pub(crate) directory: tempfile::TempDir,
     program: File,
     log: File,
+    relay: Option<OwnedFd>,
     stopped: bool,
 }
 
@@ -71,6 +72,15 @@ pub(crate) fn is_alive(pid: i32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
+/// How many descriptors a process has.
+pub(crate) fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+pub(crate) fn until_gone(pid: i32) {
+    until(&format!("the end of {pid}"), || !is_alive(pid));
+}
+
 pub(crate) fn kill(pid: i32, signal: i32) {
     assert!(pid > 1);
     // SAFETY: a process that this test has started.
@@ -83,6 +93,15 @@ impl Server {
     }
 
     pub(crate) fn with(groups: Vec<Group>, capacity: Capacity) -> Server {
+        Server::with_relay(groups, capacity, None)
+    }
+
+    /// With the supervisor's end of a channel for the log.
+    pub(crate) fn with_relay(
+        groups: Vec<Group>,
+        capacity: Capacity,
+        relay: Option<OwnedFd>,
+    ) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let log = File::options()
             .create(true)
@@ -93,28 +112,61 @@ impl Server {
         let retained: &'static mut Retained = Box::leak(Box::new(Retained::EMPTY));
         // SAFETY: new, and used by this server only.
         let mut parent = unsafe { Parent::new(retained, capacity) }.unwrap();
-        let launch = Launch { program: program.as_fd(), log: log.as_fd(), relay: None };
+        let relay_fd = relay.as_ref().map(AsFd::as_fd);
+        let launch = Launch { program: program.as_fd(), log: log.as_fd(), relay: relay_fd };
         parent.configure(Config { groups, swaps: 1 }, &launch).unwrap();
         let child = Child::join(&parent.handles()).unwrap();
-        Server { parent, child, directory, program, log, stopped: false }
+        let parent = Mutex::new(parent);
+        Server { parent, child, directory, program, log, relay, stopped: false }
     }
 
-    /// Reads the configuration again, as for a graceful restart; children are new.
-    pub(crate) fn configure(&mut self, groups: Vec<Group>) -> bool {
-        let program = self.program.as_fd();
-        let launch = Launch { program, log: self.log.as_fd(), relay: None };
-        let (_, new) = self.parent.configure(Config { groups, swaps: 1 }, &launch).unwrap();
+    /// Renames the log, as rotation does; the next configuration goes on in a new one.
+    pub(crate) fn rotate(&mut self) -> String {
+        std::fs::rename(self.log_path(), self.directory.path().join("old.log")).unwrap();
+        self.log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        "old.log".to_owned()
+    }
+
+    /// Reads the configuration again, as for a graceful restart. This process goes on as a child of
+    /// before. Says whether the supervisor is a new one.
+    pub(crate) fn configure(&self, groups: Vec<Group>) -> bool {
+        let config = Config { groups, swaps: 1 };
+        self.parent.lock().unwrap().configure(config, &self.launch()).unwrap().1
+    }
+
+    /// The same, and becomes a child that was made after it.
+    pub(crate) fn restart(&mut self, groups: Vec<Group>) -> bool {
+        let new = self.configure(groups);
         self.renew();
         new
     }
 
+    /// The channel that all children have to the supervisor. Nothing but this test sends on it what
+    /// it should not, so there is no function for it; what is printed says which descriptor it is.
+    pub(crate) fn channel(&self) -> BorrowedFd<'static> {
+        let text = format!("{:?}", self.parent.lock().unwrap().handles());
+        let number = text.split("channel: BorrowedFd { fd: ").nth(1).unwrap();
+        let number = number.split(' ').next().unwrap().parse().unwrap();
+        // SAFETY: it is open for as long as this process lives.
+        unsafe { BorrowedFd::borrow_raw(number) }
+    }
+
+    pub(crate) fn supervisor(&self) -> i32 {
+        self.parent.lock().unwrap().supervisor().unwrap()
+    }
+
+    pub(crate) fn kill_supervisor(&self) -> i32 {
+        let pid = self.supervisor();
+        kill(pid, libc::SIGKILL);
+        until_gone(pid);
+        pid
+    }
+
     /// Finds that the supervisor has ended, and starts another.
-    pub(crate) fn restart(&mut self) -> i32 {
-        let program = self.program.as_fd();
-        let launch = Launch { program, log: self.log.as_fd(), relay: None };
+    pub(crate) fn another_supervisor(&self) -> i32 {
         let begun = Instant::now();
         loop {
-            if let Some(pid) = self.parent.restart(&launch).unwrap() {
+            if let Some(pid) = self.parent.lock().unwrap().restart(&self.launch()).unwrap() {
                 return pid;
             }
             assert!(begun.elapsed() < Duration::from_secs(20));
@@ -122,9 +174,14 @@ impl Server {
         }
     }
 
+    fn launch(&self) -> Launch<'_> {
+        let relay = self.relay.as_ref().map(AsFd::as_fd);
+        Launch { program: self.program.as_fd(), log: self.log.as_fd(), relay }
+    }
+
     /// A child as it is made now: it has no connections yet.
     pub(crate) fn renew(&mut self) {
-        self.child = Child::join(&self.parent.handles()).unwrap();
+        self.child = Child::join(&self.parent.lock().unwrap().handles()).unwrap();
     }
 
     pub(crate) fn group(&self, name: &str) -> &Arc<Known> {
@@ -137,6 +194,11 @@ impl Server {
 
     pub(crate) fn get(&self, path: &str) -> Response {
         self.ask("g", path, &Ask::default())
+    }
+
+    /// Asks the application to print something.
+    pub(crate) fn print(&self, name: &str, text: &str) -> Response {
+        self.ask(name, "print", &Ask { pairs: &[("TEXT", text)], ..Ask::default() })
     }
 
     /// Text of a good answer.
@@ -231,18 +293,28 @@ impl Server {
 
     /// Ends everything; nothing may be left.
     pub(crate) fn stop(&mut self) {
-        self.stopped = true;
-        let clean = self.parent.stop(Duration::from_secs(15));
-        assert!(clean, "{}", self.log());
+        self.stop_quietly();
         let log = self.log();
         assert!(log.contains("Process supervisor stopped."), "{log}");
+    }
+
+    /// The same where the log is not in the file.
+    pub(crate) fn stop_quietly(&mut self) {
+        self.stopped = true;
+        assert!(self.stop_within(Duration::from_secs(15)), "{}", self.log());
+    }
+
+    /// Whether it has stopped by itself in that time.
+    pub(crate) fn stop_within(&self, limit: Duration) -> bool {
+        self.parent.lock().unwrap().stop(limit)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if !self.stopped {
-            self.parent.stop(Duration::from_secs(10));
+            let parent = self.parent.lock();
+            parent.unwrap_or_else(PoisonError::into_inner).stop(Duration::from_secs(10));
         }
         if thread::panicking() {
             eprintln!("--- the log:\n{}", self.log());

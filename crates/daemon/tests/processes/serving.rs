@@ -172,7 +172,7 @@ fn nothing_is_left() {
     let before = open();
     for _ in 0..5 {
         // As at a restart of the server: other tests run beside this one, so only a trend counts.
-        server.configure(vec![group("g", 1, 1)]);
+        server.restart(vec![group("g", 1, 1)]);
         assert_eq!(server.text("hello"), "Hello");
     }
     server.stop();

@@ -29,7 +29,8 @@ impl Runner for Loaded {
         {
             let now = std::fs::read_to_string(file).unwrap_or_default();
             if now != self.version {
-                let version = now.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
+                let next = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+                let version = now.bytes().fold(0, next);
                 self.worker.reload(file.as_bytes(), version);
                 let _ = stream.later();
                 return;
@@ -45,6 +46,7 @@ impl Runner for Loaded {
 
 /// Is a worker until told otherwise.
 pub(crate) fn main() -> ! {
+    crate::hostile::worker();
     // SAFETY: the process was started by a supervisor, and this is the first thing it does.
     let worker = match unsafe { Worker::inherit() } {
         Ok(worker) => worker,
