@@ -4,6 +4,8 @@
 //! Done by the parent when the configuration is complete, since `User` and `Group` may stand behind
 //! the definition of a group. What needs Python (the program, its home) is not in here.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use httpd_sys::Identity;
@@ -178,12 +180,7 @@ pub(crate) fn check_chroot(group: &Group) -> Result<(), String> {
         return Ok(());
     };
     let shown = chroot.escape_ascii();
-    let path = |inside: &[u8]| {
-        use std::os::unix::ffi::OsStrExt;
-        let inside = [chroot.as_slice(), b"/", inside].concat();
-        Path::new(std::ffi::OsStr::from_bytes(&inside)).to_owned()
-    };
-    if !path(b"").is_dir() {
+    if !Path::new(OsStr::from_bytes(chroot)).is_dir() {
         return Err(format!("chroot directory '{shown}' for WSGI daemon process does not exist."));
     }
     let missing = |what: &[u8], option: &str| {
@@ -194,16 +191,36 @@ pub(crate) fn check_chroot(group: &Group) -> Result<(), String> {
         ))
     };
     if let Some(home) = &process.home
-        && !path(home).is_dir()
+        && !is_directory_inside(chroot, home)
     {
         return missing(home, "home=");
     }
     if let Some(home) = process.python_home.as_ref().filter(|home| !home.is_empty())
-        && !path(home).is_dir()
+        && !is_directory_inside(chroot, home)
     {
         return missing(home, "python-home=");
     }
     Ok(())
+}
+
+/// Whether there is a directory at `path` for a process whose root is `root`. Symbolic links mean
+/// what they mean there. Where that cannot be told, there is.
+fn is_directory_inside(root: &[u8], path: &[u8]) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::errno::Errno;
+        use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+        use nix::sys::stat::Mode;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let found = open(root, flags, Mode::empty()).and_then(|root| openat2(root, path, how));
+        !matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (root, path);
+        true
+    }
 }
 
 #[cfg(test)]
@@ -349,6 +366,11 @@ mod tests {
                  home= names."
             )
         );
+        assert!(check(&format!("chroot={path} python-home=/opt")).is_err());
+        // Links mean what they mean inside.
+        std::os::unix::fs::symlink("/srv", root.path().join("app")).unwrap();
+        assert_eq!(check(&format!("chroot={path} home=/app")), Ok(()));
+        std::os::unix::fs::symlink("/usr", root.path().join("opt")).unwrap();
         assert!(check(&format!("chroot={path} python-home=/opt")).is_err());
     }
 }

@@ -93,6 +93,11 @@ impl DaemonProcess {
         line
     }
 
+    /// The options that are not at their default.
+    pub fn given(&self) -> impl Iterator<Item = &'static OptionRule> {
+        OPTIONS.iter().filter(|rule| (rule.get)(self).is_some())
+    }
+
     /// Whether some request can name the group: not if its name is one of the words that stand for
     /// another name.
     pub fn is_reachable(&self) -> bool {

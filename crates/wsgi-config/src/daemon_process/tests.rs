@@ -168,6 +168,13 @@ fn grammar_of_options() {
 }
 
 #[test]
+fn options_that_are_given() {
+    let given = |options: &str| parse(options).given().map(|rule| rule.name).collect::<Vec<_>>();
+    assert!(given("").is_empty());
+    assert_eq!(given("deadlock-timeout=300 processes=1 threads=2"), ["processes", "threads"]);
+}
+
+#[test]
 fn names() {
     for none in ["", "  ", "\"\"", "'' threads=1"] {
         assert_eq!(error(none), "Name of WSGI daemon process not supplied.");
