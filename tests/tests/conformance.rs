@@ -1,8 +1,9 @@
-//! The conformance suite against embedded mode: every case, no exceptions.
+//! The conformance suite against both modes: every case, no exceptions.
 
 #![allow(clippy::unwrap_used)]
 
 use tests::conformance::{self, PROBE, Target};
+use tests::matrix::Mode;
 use tests::{Server, Site, matrix};
 
 /// What applications that raise on purpose leave in the log.
@@ -29,6 +30,19 @@ fn embedded_mode_conforms() {
         refuse_damage(&server);
         let still_there = server.children().iter().filter(|child| children.contains(child)).count();
         assert!(still_there > 0, "every child was replaced");
+        server.stop();
+    });
+}
+
+#[test]
+fn daemon_mode_conforms() {
+    matrix::for_each_cell(|cell| {
+        let site = Site::new(cell.mpm, &cell.python).mode(Mode::Daemon);
+        let server = site.mount("/", "probe.py", PROBE).start();
+        allow_complaints(&server);
+        conformance::run(&Target::new(server.address(), ""), "").assert_clean();
+        refuse_damage(&server);
+        server.log().refuse("has died");
         server.stop();
     });
 }

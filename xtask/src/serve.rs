@@ -69,9 +69,6 @@ enum Mode {
 
 /// Runs the task.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.mode == Mode::Daemon {
-        bail!("daemon mode is not available yet; leave --mode out to serve in embedded mode");
-    }
     // What can be wrong with the arguments is said before minutes of building.
     let here = std::env::current_dir().context("the current directory is gone")?;
     let app = App::parse(args.app.as_deref(), &here)?;
@@ -110,6 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         python_path: &placed.import_from,
         script: &placed.script,
         callable: placed.callable.as_deref(),
+        daemon: args.mode == Mode::Daemon,
     };
     let file = home.path().join("httpd.conf");
     std::fs::write(&file, site.text(&modules)?)?;
@@ -299,6 +297,7 @@ impl Home<'_> {
         let engine = dist.engine(python);
         replace(&engine, &engines.join(engine.file_name().unwrap_or_default()))?;
         replace(&dist.default_python(), &self.path().join("default-python"))?;
+        replace(&dist.supervisor(), &self.path().join("wsgi-supervisor"))?;
 
         match app {
             App::Script { path, callable } => {

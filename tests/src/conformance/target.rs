@@ -104,7 +104,7 @@ impl Target {
         connection.patience(Duration::from_secs(3))?;
         connection.send(self.head("GET", &plan.path(), &[("Connection", "keep-alive")]))?;
         let response = connection.response("GET").context("it is not cut short")?;
-        let error = response.status == 500 && response.is_complete();
+        let error = matches!(response.status, 500 | 502) && response.is_complete();
         ensure!(error || !response.is_complete(), "it looks whole: {response:?}");
         if !error {
             let rest = connection.rest()?;

@@ -111,6 +111,8 @@ pub(crate) struct Site<'a> {
     pub(crate) python_path: &'a Path,
     pub(crate) script: &'a Path,
     pub(crate) callable: Option<&'a str>,
+    /// Python runs in processes of its own.
+    pub(crate) daemon: bool,
 }
 
 /// The user agent of our own question whether it answers yet, which is not logged.
@@ -152,7 +154,13 @@ impl Site<'_> {
             out,
             "\n<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n"
         )?;
-        writeln!(out, "WSGIPythonPath {}", quote(self.python_path)?)?;
+        let path = quote(self.python_path)?;
+        if self.daemon {
+            writeln!(out, "WSGIDaemonProcess app display-name=%{{GROUP}} python-path={path}")?;
+            writeln!(out, "WSGIProcessGroup app")?;
+        } else {
+            writeln!(out, "WSGIPythonPath {path}")?;
+        }
         writeln!(out, "WSGIApplicationGroup %{{GLOBAL}}")?;
         if let Some(callable) = self.callable {
             writeln!(out, "WSGICallableObject {callable}")?;
@@ -191,6 +199,7 @@ mod tests {
             python_path: Path::new("/srv/my app"),
             script: Path::new("/srv/my app/app.wsgi"),
             callable: Some("app"),
+            daemon: false,
         };
         site.text(modules).unwrap()
     }
