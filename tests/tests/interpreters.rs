@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tests::{Mpm, Site, matrix};
+use tests::{Mpm, Python, Server, Site, matrix};
 
 /// Says which interpreter it is in, what it is called, and runs callbacks of extension modules.
 const SCRIPT: &str = r#"
@@ -90,6 +90,143 @@ fn callbacks_run_in_the_interpreter_of_the_request() {
             assert_eq!(get("/a"), "[1] ['localhost|/a']");
             assert_eq!(get("/global"), "[0] ['']");
             assert_eq!(get("/b"), "[2] ['localhost|/b']");
+        }
+        server.stop();
+    });
+}
+
+/// Tells what options set, per interpreter.
+const OPTIONS: &str = r#"
+import sys, mod_wsgi
+
+def application(environ, start_response):
+    def closed(stream):
+        try:
+            stream.readable
+        except OSError:
+            return True
+        return False
+    found = [
+        sys.getswitchinterval(),
+        [path for path in sys.path if path.startswith("/lib-")],
+        closed(sys.stdin),
+        closed(sys.stdout),
+    ]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [repr(found).encode()]
+"#;
+
+fn has_own_gils(python: &Python) -> bool {
+    !matches!(&*python.version, "3.10" | "3.11")
+}
+
+#[test]
+fn interpreters_have_options_of_their_own() {
+    matrix::for_each_python(|python| {
+        let site = Site::new(Mpm::Event, python).one_child(2);
+        let script = site.write("options.wsgi", OPTIONS);
+        let script = script.display();
+        let server = site
+            .conf("WSGIPythonPath /lib-all")
+            .conf("<WSGIInterpreterOptions application-group=own>")
+            .conf("WSGIPerInterpreterGIL On\nWSGISwitchInterval 0.25\nWSGIPythonPath /lib-own")
+            .conf("<IfModule mod_wsgi.c>\nWSGIRestrictStdin On\n</IfModule>")
+            .conf("</WSGIInterpreterOptions>")
+            .conf("<WSGIInterpreterOptions process-group=%{GLOBAL} application-group=shared>")
+            .conf("WSGISwitchInterval 0.125\nWSGIRestrictStdout On")
+            .conf("</WSGIInterpreterOptions>")
+            .conf("<WSGIInterpreterOptions process-group=elsewhere>")
+            .conf("WSGIRestrictStdin On\nWSGIRestrictStdout On")
+            .conf("</WSGIInterpreterOptions>")
+            .conf(format!("WSGIScriptAlias /own {script} application-group=own"))
+            .conf(format!("WSGIScriptAlias /shared {script} application-group=shared"))
+            .conf(format!("WSGIScriptAlias /global {script} application-group=%{{GLOBAL}}"))
+            .start();
+        let get = |path: &str| server.get(path).with_status(200).text();
+        assert_eq!(get("/global"), "[0.005, ['/lib-all'], False, False]");
+        assert_eq!(get("/shared"), "[0.005, ['/lib-all'], False, True]");
+        server.log().expect("WSGI0199: Skipping per-interpreter switch interval 0.125000s");
+        let interval = if has_own_gils(python) { "0.25" } else { "0.005" };
+        let own = get("/own");
+        assert_eq!(own, format!("[{interval}, ['/lib-own', '/lib-all'], True, False]"));
+        if has_own_gils(python) {
+            server.log().expect("Creating sub-interpreter 'own' in embedded mode with own GIL.");
+        } else {
+            server.log().expect("WSGI0198: WSGIPerInterpreterGIL requires Python 3.12 or later;");
+            server.log().expect("WSGI0199: Skipping per-interpreter switch interval 0.250000s");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_mistake_in_a_block_is_found_at_its_line() {
+    let site = Site::homeless(Mpm::Event)
+        .conf("<WSGIInterpreterOptions application-group=x>")
+        .conf("WSGIPerInterpreterGIL On")
+        .conf("WSGIPythonHome /usr")
+        .conf("</WSGIInterpreterOptions>");
+    let found = site.check();
+    let text = std::fs::read_to_string(site.path("httpd.conf")).unwrap();
+    let line = text.lines().position(|line| line == "WSGIPythonHome /usr").unwrap() + 1;
+    assert!(!found.ok && found.output.contains(&format!("on line {line} of ")), "{found:?}");
+    let wanted = "WSGIPythonHome is not allowed within <WSGIInterpreterOptions>";
+    assert!(found.output.contains(wanted), "{found:?}");
+}
+
+#[test]
+fn running_without_the_gil_needs_a_python_that_can() {
+    let server = Site::new(Mpm::Event, &matrix::python())
+        .conf("WSGIFreeThreading On\nWSGISwitchInterval 0.5")
+        .conf("<WSGIInterpreterOptions application-group=a>\nWSGIFreeThreading Off")
+        .conf("</WSGIInterpreterOptions>")
+        .mount("/", "options.wsgi", OPTIONS)
+        .start();
+    // It is without effect: what needs a GIL goes on.
+    assert_eq!(server.get("/").with_status(200).text(), "[0.5, [], False, False]");
+    server.log().expect("WSGI0200: WSGIFreeThreading On has no effect");
+    server.log().expect("WSGI0201: WSGIFreeThreading inside <WSGIInterpreterOptions>");
+    server.log().refuse("with free-threading enabled");
+    server.stop();
+}
+
+/// A pure-Python application that takes some ten milliseconds, and tells where it ran.
+const BUSY: &str = r#"
+import time
+HERE = object()
+
+def application(environ, start_response):
+    end = time.thread_time() + 0.02
+    n = 0
+    while time.thread_time() < end:
+        for i in range(1000):
+            n += i
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(id(HERE)).encode()]
+"#;
+
+fn busy(python: &Python, options: &str) -> Server {
+    Site::new(Mpm::Event, python).one_child(4).conf(options).mount("/", "busy.wsgi", BUSY).start()
+}
+
+#[test]
+fn replicas_share_the_requests_of_an_application() {
+    matrix::for_each_python(|python| {
+        let server = busy(python, "WSGIPerInterpreterGIL On\nWSGIInterpreterReplicas 2");
+        let places: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
+            let get = || server.get("/").with_status(200).text();
+            let clients: Vec<_> = (0..4)
+                .map(|_| scope.spawn(move || (0..10).map(|_| get()).collect::<Vec<_>>()))
+                .collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        if has_own_gils(python) {
+            assert_eq!(places.len(), 2, "{places:?}");
+            server.log().expect("Creating sub-interpreter 'localhost|' (replica 2) in embedded");
+        } else {
+            assert_eq!(places.len(), 1, "{places:?}");
+            server.log().expect("WSGI0198: ");
+            server.log().expect("WSGI1104: Skipping replicas of sub-interpreter 'localhost|'");
         }
         server.stop();
     });

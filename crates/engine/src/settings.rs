@@ -104,7 +104,13 @@ impl Settings {
                 block.switch_interval.map(|seconds| SwitchInterval { seconds, scoped })
             }),
             own_gil: last(|block| block.own_gil, false),
-            replicas: blocks.iter().rev().find_map(|block| block.replicas).unwrap_or(0),
+            replicas: blocks
+                .iter()
+                .rev()
+                // What is said of all cannot be meant of the main interpreter, which is one.
+                .filter(|block| block.name.is_some() || !application_group.is_empty())
+                .find_map(|block| block.replicas)
+                .unwrap_or(0),
             restrict_stdin: last(|block| block.restrict_stdin, false),
             restrict_stdout: last(|block| block.restrict_stdout, false),
             restrict_signal: last(|block| block.restrict_signal, true) && !self.is_service(),

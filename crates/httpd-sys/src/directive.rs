@@ -12,6 +12,7 @@ use std::ptr;
 use apr_sys as raw;
 
 use crate::guard::guarded;
+use crate::lines::Line;
 use crate::module::Module;
 use crate::pool::Pool;
 use crate::server::Server;
@@ -188,6 +189,19 @@ impl<'c, M: Module> Command<'c, M> {
     /// Whether it is in a section: `<Directory>` and its kin, or `.htaccess`.
     pub fn in_section(&self) -> bool {
         !self.parms().path.is_null()
+    }
+
+    /// The directive as the server keeps it.
+    pub fn node(&self) -> Option<Line> {
+        // SAFETY: a node of the configuration that is being read, as old as that; NULL for what is
+        // read in another way.
+        unsafe { Line::from_raw(self.parms().directive) }
+    }
+
+    /// Has the server name another line in the error that the setter returns.
+    pub fn blame(&mut self, line: Line) {
+        // SAFETY: alive (field), and `&mut self` is the only way to it while a setter runs.
+        unsafe { (*self.parms).err_directive = line.as_ptr() };
     }
 
     /// The configuration of the server it is written in.

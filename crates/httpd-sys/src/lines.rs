@@ -33,7 +33,7 @@ pub fn lines() -> impl Iterator<Item = Line> {
 impl Line {
     /// # Safety
     /// NULL, or a node of a configuration that lasts.
-    unsafe fn from_raw(raw: *mut raw::ap_directive_t) -> Option<Line> {
+    pub(crate) unsafe fn from_raw(raw: *mut raw::ap_directive_t) -> Option<Line> {
         Some(Line { raw: NonNull::new(raw)? })
     }
 
@@ -52,6 +52,15 @@ impl Line {
     pub fn arguments(&self) -> &[u8] {
         // SAFETY: a string or NULL (A8).
         unsafe { bytes(self.get().args) }.unwrap_or_default()
+    }
+
+    /// The lines of the block that it begins.
+    pub fn inside(&self) -> impl Iterator<Item = Line> + use<> {
+        std::iter::successors(self.first_child(), |line| line.next())
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut raw::ap_directive_t {
+        self.raw.as_ptr()
     }
 
     /// The block that holds it.

@@ -99,9 +99,9 @@ crate::code::codes! { PYTHON
     WSGI0199 Warn Live
         "Skipping per-interpreter switch interval {}s for {}: setting it would mutate the process-global value because the interpreter has no GIL of its own.";
     WSGI0200 Warn Live
-        "WSGIFreeThreading On has no effect: this Python build does not support free-threading (PEP 703). Rebuild for a free-threaded Python.";
+        "WSGIFreeThreading On has no effect: this Python build does not support free-threading (PEP 703). Rebuild Python with --disable-gil to use it.";
     WSGI0201 Warn Live
-        "WSGIFreeThreading inside <WSGIInterpreterOptions> with application-group= set is ignored: free-threading is a property of the process.";
+        "WSGIFreeThreading inside <WSGIInterpreterOptions> with application-group= set is ignored: free-threading is a process-wide setting and cannot be scoped per application group.";
     WSGI0202 Warn Live
         "Skipping per-interpreter GIL for {} in {}: free-threading is active in this process so there is no GIL to own.";
     WSGI0203 Warn Live

@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 use engine_api::find::Running;
 use engine_api::{
-    Bytes, Engine, HostTable, InterpreterOptions, Load, Record, Slice, Start as StartPython, Stop,
-    Switch, host_table,
+    Bytes, Engine, HostTable, Load, Record, Slice, Start as StartPython, Stop, host_table,
 };
 use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
 use log_codes::{WSGI0001, WSGI0036, WSGI1105};
@@ -19,7 +18,7 @@ use log_codes::{WSGI0001, WSGI0036, WSGI1105};
 use crate::settings::{Global, Preload};
 use crate::sole::Tenants;
 use crate::tenants::Sole;
-use crate::{Configured, VERSION, Wsgi, daemon, groups, log, shown, support};
+use crate::{Configured, VERSION, Wsgi, daemon, groups, interpreters, log, shown, support};
 
 /// What a child knows from its configuration.
 struct Child {
@@ -159,17 +158,7 @@ fn start(child: &Child) -> Result<Engine, String> {
     let engine = Engine::open(&python).map_err(|error| error.to_string())?;
     let warnings: Vec<Bytes<'_>> =
         global.python_warnings.iter().map(|text| Bytes::new(text)).collect();
-    let interpreters = [InterpreterOptions {
-        application_group: Bytes::ABSENT,
-        specificity: 0,
-        python_path: global.python_path.as_deref().into(),
-        switch_interval: global.switch_interval.unwrap_or(0.0),
-        own_gil: switch(global.per_interpreter_gil),
-        replicas: 0,
-        restrict_stdin: switch(global.restrict_stdin),
-        restrict_stdout: switch(global.restrict_stdout),
-        restrict_signal: switch(global.restrict_signal),
-    }];
+    let interpreters = interpreters::options(global, b"", global.python_path.as_deref());
     let Process { threaded, threads, processes } = child.mpm;
     let start = StartPython {
         host: &HOST,
@@ -182,7 +171,7 @@ fn start(child: &Child) -> Result<Engine, String> {
         hash_seed: global.python_hash_seed.map_or(-1, i64::from),
         optimize: global.python_optimize.unwrap_or(0),
         dont_write_bytecode: global.dont_write_bytecode == Some(true),
-        free_threading: false,
+        free_threading: interpreters::free_threading(global, b""),
         single_process: Mpm.single_process(),
         serve_on_this_thread: !threaded,
         interpreters: Slice::new(&interpreters),
@@ -198,14 +187,6 @@ fn start(child: &Child) -> Result<Engine, String> {
     };
     engine.start(&start).map_err(|fault| fault.to_string())?;
     Ok(engine)
-}
-
-fn switch(value: Option<bool>) -> Switch {
-    match value {
-        None => Switch::Unset,
-        Some(true) => Switch::On,
-        Some(false) => Switch::Off,
-    }
 }
 
 /// Loads the scripts that are known in advance. What goes wrong is in the log; requests try again.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod any_text;
 mod daemon;
+mod interpreters;
 mod python;
 mod request;
 mod script;
@@ -77,6 +78,17 @@ pub(crate) enum Setter<R> {
     Word(fn(&mut Target<'_, R>, &[u8]) -> Result<(), String>),
     /// The rest of the line as it is.
     Raw(SetRaw<R>),
+    /// The rest of the line, and the lines of the block that it begins.
+    Block(SetBlock),
+}
+
+/// Applies a block; an error may name the line in it that is wrong.
+pub(crate) type SetBlock = fn(&mut Global, &[u8], &[Line]) -> Result<(), (Option<usize>, String)>;
+
+/// A line of a block.
+pub(crate) struct Line {
+    pub(crate) directive: Vec<u8>,
+    pub(crate) arguments: Vec<u8>,
 }
 
 /// What a setter may write to.
@@ -93,6 +105,23 @@ pub(crate) struct Target<'a, R> {
     pub(crate) written: Written<'a>,
     /// Compiles a regular expression the way Apache does.
     pub(crate) compile: &'a dyn Fn(&[u8]) -> Option<R>,
+}
+
+impl Target<'_, ()> {
+    /// Runs `f` with a target of which only `global` lasts.
+    fn only<R, T>(global: &mut Global, f: impl FnOnce(&mut Target<'_, R>) -> T) -> T {
+        f(&mut Target {
+            settings: &mut Settings::default(),
+            server: None,
+            global,
+            groups: &Registry::default(),
+            written: Written {
+                place: WrittenIn { server: 0, is_virtual: false, line: 0 },
+                hostname: &|_| Vec::new(),
+            },
+            compile: &|_| None,
+        })
+    }
 }
 
 /// Where a directive stands, and what is known of servers there.
@@ -137,6 +166,7 @@ impl<R> Directive<R> {
             }
             Setter::Word(set) => set(target, arguments),
             Setter::Raw(set) => set(target, self, arguments),
+            Setter::Block(set) => set(target.global, arguments, &[]).map_err(|(_, text)| text),
         }
     }
 }
@@ -144,7 +174,12 @@ impl<R> Directive<R> {
 /// The number of directives.
 pub(crate) const COUNT: usize = {
     let table = table::<Pattern>();
-    table[0].len() + table[1].len() + table[2].len() + table[3].len()
+    let (mut count, mut group) = (0, 0);
+    while group < table.len() {
+        count += table[group].len();
+        group += 1;
+    }
+    count
 };
 
 /// The directives as the server takes them.
@@ -172,6 +207,7 @@ const fn command(directive: &Directive<Pattern>) -> httpd_sys::Directive<Wsgi> {
         argument: match directive.setter {
             Setter::Flag(_) | Setter::Word(_) => Argument::One(take),
             Setter::Raw(_) => Argument::Raw(take),
+            Setter::Block(_) => Argument::Raw(take_block),
         },
         help: directive.help,
     }
@@ -231,14 +267,39 @@ fn take(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
     }
 }
 
+/// Takes the first line of a block.
+fn take_block(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
+    let name = command.name();
+    let mut blocks = table::<Pattern>().into_iter().flatten().filter_map(|directive| {
+        let Setter::Block(set) = directive.setter else { return None };
+        (directive.name() == name).then_some(set)
+    });
+    let set = blocks.next().ok_or("internal error: no such block")?;
+    let nodes: Vec<_> = command.node().iter().flat_map(httpd_sys::Line::inside).collect();
+    let lines: Vec<Line> = nodes
+        .iter()
+        .map(|node| Line {
+            directive: node.directive().to_vec(),
+            arguments: node.arguments().to_vec(),
+        })
+        .collect();
+    set(&mut command.server_config()?.global, arguments, &lines).map_err(|(at, text)| {
+        if let Some(node) = at.and_then(|at| nodes.get(at)) {
+            command.blame(*node);
+        }
+        text
+    })
+}
+
 /// Every directive of the module.
-pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 4] {
+pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 5] {
     const {
         [
             script::Entries::<R>::TABLE,
             daemon::Entries::<R>::TABLE,
             request::Entries::<R>::TABLE,
             python::Entries::<R>::TABLE,
+            interpreters::Entries::<R>::TABLE,
         ]
     }
 }
@@ -300,7 +361,7 @@ pub(crate) mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for directive in table::<()>().into_iter().flatten() {
-            assert!(directive.name().starts_with("WSGI"));
+            assert!(directive.name().trim_start_matches('<').starts_with("WSGI"));
             assert!(directive.help.to_bytes().ends_with(b".") && !directive.default.is_empty());
         }
     }
@@ -324,7 +385,7 @@ pub(crate) mod tests {
                 .collect();
             page += &format!(
                 "| `{}` | {} | {} | {} |\n",
-                directive.name(),
+                directive.name().replace("<WSGIInterpreterOptions", "<WSGIInterpreterOptions>"),
                 places.join(", "),
                 directive.default,
                 directive.help.to_string_lossy()

@@ -14,6 +14,7 @@
 //! * [`handler`]: from a request to the engine, and what became of it;
 //! * [`host`]: what the engine may ask of a request;
 //! * [`daemon`]: daemon mode: the parent's part, and a request's way to a worker and back;
+//! * [`interpreters`]: what is configured for interpreters;
 //! * [`child`]: the engine of a child process;
 //! * [`log`]: lines in the error log.
 //!
@@ -28,6 +29,7 @@ mod environ;
 mod groups;
 mod handler;
 mod host;
+mod interpreters;
 mod log;
 mod parent;
 mod settings;

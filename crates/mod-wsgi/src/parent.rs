@@ -5,12 +5,15 @@
 
 use std::ffi::CString;
 
+use engine_api::Version;
 use engine_api::find::Running;
-use httpd_sys::{Level, PostConfig, PostConfigPass, StartPass, add_version_component, is_loaded};
-use log_codes::WSGI1003;
+use httpd_sys::{
+    Level, PostConfig, PostConfigPass, Server, StartPass, add_version_component, is_loaded,
+};
+use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003};
 
 use crate::groups::{self, Machine, Registry};
-use crate::{VERSION, Wsgi, daemon, support};
+use crate::{VERSION, Wsgi, daemon, interpreters, log, support};
 
 /// The hook.
 pub(crate) struct Start;
@@ -33,6 +36,9 @@ impl PostConfig for Start {
             .and_then(|configured| support::python(&configured.global, Running::Never).ok());
         if let Some(python) = python {
             let version = python.version;
+            if pass.kind != StartPass::Check {
+                notices(pass.server, version);
+            }
             banner(pass, &format!("Python/{}.{}", version.major, version.minor));
         }
         if pass.kind == StartPass::Serve {
@@ -57,6 +63,22 @@ fn check_groups(pass: &PostConfigPass<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Says what the configuration asks of a Python that cannot do it.
+fn notices(server: Server<'_>, version: Version) {
+    let Some(configured) = server.config::<Wsgi>() else { return };
+    let global = &configured.global;
+    let say = |code: &'static Code<0>| log::process(code.message([]));
+    if interpreters::wants_own_gil(global) && version.minor < 12 {
+        say(&WSGI0198);
+    }
+    if interpreters::wants_free_threading(global) && !version.free_threaded {
+        say(&WSGI0200);
+    }
+    if interpreters::misplaces_free_threading(global) {
+        say(&WSGI0201);
+    }
 }
 
 fn banner(pass: &PostConfigPass<'_>, component: &str) {

@@ -7,6 +7,8 @@
 
 use proxy_trust::{Headers, Networks};
 
+use crate::interpreters::Block;
+
 /// How `HEAD` is shown to applications: `WSGIMapHEADToGET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MapHead {
@@ -149,6 +151,12 @@ pub(crate) struct Global {
     pub(crate) destroy_interpreter: Option<bool>,
     /// `WSGISwitchInterval`, in seconds.
     pub(crate) switch_interval: Option<f64>,
+    /// `<WSGIInterpreterOptions>`, in order.
+    pub(crate) interpreter_options: Vec<Block>,
+    /// `WSGIInterpreterReplicas`.
+    pub(crate) interpreter_replicas: Option<u32>,
+    /// `WSGIFreeThreading`.
+    pub(crate) free_threading: Option<bool>,
     /// `WSGIPerInterpreterGIL`.
     pub(crate) per_interpreter_gil: Option<bool>,
     /// `WSGISoleTenant`.

@@ -5,7 +5,7 @@ use httpd_sys::{Line, Server};
 
 use crate::settings::Global;
 use crate::tenants::{self, Host, Lines, Sole};
-use crate::{Pattern, Wsgi};
+use crate::{Pattern, Wsgi, interpreters};
 
 /// A complete configuration, read for the rule.
 pub(crate) struct Tenants<'s> {
@@ -19,7 +19,7 @@ impl<'s> Tenants<'s> {
     /// Reads the configuration of the main server and those behind it.
     pub(crate) fn read(main: Server<'s>, global: &Global) -> Tenants<'s> {
         // The main interpreter never has a GIL of its own.
-        let holds = global.sole_tenant != Some(false) && global.per_interpreter_gil != Some(true);
+        let holds = global.sole_tenant != Some(false) && !interpreters::wants_own_gil(global);
         let lines = holds.then(|| {
             let mut lines = Lines::default();
             for line in httpd_sys::lines() {

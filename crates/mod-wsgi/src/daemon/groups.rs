@@ -15,7 +15,7 @@ use super::relay::complain;
 use crate::groups::{self, Group, Machine};
 use crate::settings::Global;
 use crate::sole::Tenants;
-use crate::{VERSION, Wsgi, support};
+use crate::{VERSION, Wsgi, interpreters, support};
 
 /// Idle connections are closed after so long: later than the children do.
 const IDLE: Duration = Duration::from_secs(30);
@@ -155,20 +155,11 @@ fn payload(
         .and_following()
         .find(|server| server.as_ptr() as usize == group.place.server)
         .unwrap_or(server);
-    // The top level; blocks of the configuration come behind it.
-    let interpreters = vec![Interpreter {
-        python_path: process.python_path.clone(),
-        switch_interval: process
-            .switch_interval
-            .map(|interval| interval.as_secs_f64())
-            .or(global.switch_interval)
-            .unwrap_or(0.0),
-        own_gil: global.per_interpreter_gil,
-        restrict_stdin: global.restrict_stdin,
-        restrict_stdout: global.restrict_stdout,
-        restrict_signal: global.restrict_signal,
-        ..Interpreter::default()
-    }];
+    let mut options = interpreters::options(global, &process.name, process.python_path.as_deref());
+    if let (Some(top), Some(interval)) = (options.first_mut(), process.switch_interval) {
+        top.switch_interval = interval.as_secs_f64();
+    }
+    let interpreters = options.iter().map(Interpreter::new).collect();
     let configs = server.and_following().filter_map(|server| server.config::<Wsgi>());
     let preloads = configs
         .flat_map(|configured| &configured.global.preloads)
@@ -183,7 +174,7 @@ fn payload(
     worker::Config {
         process_group: process.name.clone(),
         main_group: tenants.sole(&process.name).map(|sole| sole.name),
-        free_threading: false,
+        free_threading: interpreters::free_threading(global, &process.name),
         interpreters,
         module_version: VERSION,
         server_version: httpd_sys::compiled_version(),
