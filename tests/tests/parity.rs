@@ -50,7 +50,7 @@ fn dump(site: Site) -> BTreeSet<String> {
     }
     server.post("/reads", "text/plain", b"body");
     let text = server.get("/dump").with_status(200).text();
-    server.restart();
+    server.graceful();
     let end = wait_for(Duration::from_secs(10), || {
         std::fs::read_to_string(&end).ok().filter(|text| text.ends_with('\n'))
     });
