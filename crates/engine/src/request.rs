@@ -8,13 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine_api::worker::Preload;
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
-use log_codes::WSGI0191;
+use log_codes::{WSGI0087, WSGI0191};
 use py::{Bound, Token, ffi};
 use smallvec::SmallVec;
 use wsgi_core::{Flags, Outcome, Value};
 
 use crate::current::{self, Current, Entered};
-use crate::group::Group;
+use crate::group::{Group, interpreter_name};
 use crate::host::{self, Host};
 use crate::log::{self, Report};
 use crate::observe;
@@ -27,9 +27,9 @@ pub(crate) fn handle(
     request: &Request<'_>,
     client: Client<'_>,
 ) -> Result<Reply, Fault> {
-    let visit = visit(process, request)?;
-    let group = visit.group;
     let client = Mutex::new(client);
+    let visit = visit(process, request, &client)?;
+    let group = visit.group;
     let attached =
         group.interpreter.attach(|py| serve(py, group, request, &client, OnChange::Reload));
     let outcome = match attached {
@@ -67,9 +67,9 @@ pub(crate) fn answer(
     client: Client<'_>,
     on_change: OnChange,
 ) -> Result<Answer, Fault> {
-    let visit = visit(process, request)?;
-    let group = visit.group;
     let client = Mutex::new(client);
+    let visit = visit(process, request, &client)?;
+    let group = visit.group;
     let attached = group.interpreter.attach(|py| {
         let outcome = match serve(py, group, request, &client, on_change) {
             Served::Done(outcome) => outcome,
@@ -97,11 +97,20 @@ pub(crate) fn answer(
 }
 
 /// Finds the group of a request.
-fn visit(process: &'static Process, request: &Request<'_>) -> Result<Visit, Fault> {
+fn visit(
+    process: &'static Process,
+    request: &Request<'_>,
+    client: &Mutex<Client<'_>>,
+) -> Result<Visit, Fault> {
     if process.is_stopping() {
         return Err(Fault::new(FaultKind::Unavailable, "Python has been stopped"));
     }
-    let visit = process.enter(request.application_group.or_empty())?;
+    let name = request.application_group.or_empty();
+    let visit = process.enter(name).inspect_err(|_| {
+        let title = interpreter_name(if process.is_main(name) { b"" } else { name });
+        let place = process.settings.place();
+        log::coded(client, &WSGI0087.message([&title, &place]));
+    })?;
     visit.group.objects()?;
     Ok(visit)
 }

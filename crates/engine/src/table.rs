@@ -11,7 +11,7 @@ use engine_api::{
     Version, engine_table,
 };
 use interp::{Config, HashSeed, MainThread};
-use log_codes::{WSGI0036, WSGI0040, WSGI0104};
+use log_codes::{WSGI0040, WSGI0104};
 use py::ffi;
 
 use crate::group::{Group, interpreter_name};
@@ -73,11 +73,8 @@ impl engine_api::Runtime for Runtime {
         let line = format!("Initializing Python runtime in {place}{free}.");
         log::plain(&server, Level::Info, &line);
         let config = config(start)?;
-        let runtime = interp::Runtime::start(&config).map_err(|error| {
-            let text = error.to_string();
-            log::coded(&server, &WSGI0036.message([&place, &text]));
-            Fault::new(FaultKind::Unavailable, text)
-        })?;
+        let runtime =
+            interp::Runtime::start(&config).map_err(|error| unavailable(&error.to_string()))?;
         tell_of_other_patch_level(&server);
         process::set(Process::new(settings, server, runtime, None)).all(b"")?;
         Ok(())

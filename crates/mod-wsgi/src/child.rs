@@ -13,7 +13,7 @@ use engine_api::{
     Bytes, Engine, HostTable, Load, Record, Slice, Start as StartPython, Stop, host_table,
 };
 use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
-use log_codes::{WSGI0001, WSGI0036, WSGI1105};
+use log_codes::{WSGI0001, WSGI0002, WSGI0036, WSGI1105};
 
 use crate::settings::{Global, Preload};
 use crate::sole::Tenants;
@@ -134,16 +134,34 @@ pub(crate) fn engine() -> Option<Engine> {
                 preload(child, &engine);
                 Some(engine)
             }
-            Err(reason) => {
+            Err(NoEngine::Python(reason)) => {
                 log::process(WSGI0036.message([&"embedded mode", &reason]));
                 log::process(WSGI0001.message([]));
+                None
+            }
+            Err(NoEngine::SetUp) => {
+                log::process(WSGI0002.message([]));
                 None
             }
         }
     })
 }
 
-fn start(child: &Child) -> Result<Engine, String> {
+/// Why there is no engine.
+enum NoEngine {
+    /// Python cannot be had, or does not start.
+    Python(String),
+    /// Its main interpreter cannot be set up; the engine has said why.
+    SetUp,
+}
+
+impl<T: Into<String>> From<T> for NoEngine {
+    fn from(reason: T) -> NoEngine {
+        NoEngine::Python(reason.into())
+    }
+}
+
+fn start(child: &Child) -> Result<Engine, NoEngine> {
     let image = Image::of::<Wsgi>().ok_or("the file of mod_wsgi cannot be told (dladdr)")?;
     image.pin().map_err(|error| {
         format!("'{}' cannot be kept in memory: {error}", image.path().display())
@@ -185,7 +203,10 @@ fn start(child: &Child) -> Result<Engine, String> {
         maximum_processes: processes,
         threads_per_process: threads,
     };
-    engine.start(&start).map_err(|fault| fault.to_string())?;
+    engine.start(&start).map_err(|fault| match engine.interpreters() {
+        0 => NoEngine::Python(fault.to_string()),
+        _ => NoEngine::SetUp,
+    })?;
     Ok(engine)
 }
 
