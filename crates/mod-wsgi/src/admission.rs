@@ -7,15 +7,12 @@ use log_codes::{WSGI0134, WSGI0135, WSGI0136, WSGI0137, WSGI0138, WSGI0139, WSGI
 use crate::log;
 use crate::settings::Effective;
 
-/// Checks `request`, which an alias mapped or not. Returns the length of its body, `None` if it is not known.
+/// Checks the file of a request that is for a script itself, which an alias mapped or not. What a
+/// handler script serves may be anything, and need not be there.
 ///
 /// # Errors
 /// The status to answer with; the reason is in the log.
-pub(crate) fn check(
-    request: &Request<'_>,
-    effective: Effective<'_>,
-    aliased: bool,
-) -> Result<Option<u64>, Status> {
+pub(crate) fn check_file(request: &Request<'_>, aliased: bool) -> Result<(), Status> {
     if !aliased && !request.may_execute() {
         log::code(request, &WSGI0134);
         return Err(Status::Http(403));
@@ -23,14 +20,24 @@ pub(crate) fn check(
     match request.file_type() {
         FileType::Missing => {
             log::code(request, &WSGI0135);
-            return Err(Status::Http(404));
+            Err(Status::Http(404))
         }
         FileType::Directory => {
             log::code(request, &WSGI0136);
-            return Err(Status::Http(403));
+            Err(Status::Http(403))
         }
-        FileType::Regular | FileType::Other => {}
+        FileType::Regular | FileType::Other => Ok(()),
     }
+}
+
+/// Checks the rest of a request. Returns the length of its body, `None` if it is not known.
+///
+/// # Errors
+/// As [`check_file`].
+pub(crate) fn check(
+    request: &Request<'_>,
+    effective: Effective<'_>,
+) -> Result<Option<u64>, Status> {
     if request.accept_path_info() == PathInfo::Reject && !request.path_info().is_empty() {
         log::code(request, &WSGI0137);
         return Err(Status::Http(404));
@@ -41,7 +48,7 @@ pub(crate) fn check(
 /// The last check: whether embedded mode is forbidden altogether.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`check_file`].
 pub(crate) fn check_embedded(request: &Request<'_>, restricted: bool) -> Result<(), Status> {
     if restricted {
         log::code(request, &WSGI0143);

@@ -7,35 +7,59 @@ use log_codes::WSGI0210;
 use crate::environ::Environ;
 use crate::groups::ProcessGroup;
 use crate::host::RequestHost;
-use crate::settings::{Effective, Settings};
-use crate::translate::{self, HANDLER};
+use crate::settings::{Effective, HandlerScript, Settings};
+use crate::translate::{self, HANDLER, Options};
 use crate::{Wsgi, admission, child, daemon, log, shown, target};
 
 /// The name under which `AddType` reaches this handler.
 const TYPE: &[u8] = b"application/x-httpd-wsgi";
+
+/// What is called in a handler script.
+const ENTRY: &[u8] = b"handle_request";
 
 /// The hook.
 pub(crate) struct Scripts;
 
 impl RequestHook for Scripts {
     fn run(request: &mut Request<'_>) -> Status {
-        let handler = request.handler().unwrap_or_default();
-        if handler != HANDLER.to_bytes() && handler != TYPE {
-            return Status::Declined;
-        }
+        let Some(handler) = request.handler() else { return Status::Declined };
         let nothing = Settings::default();
         let section = request.section::<Wsgi>().unwrap_or(&nothing);
         let server = request.server().config::<Wsgi>();
         let server = server.map_or(&nothing, |configured| &configured.server.settings);
         let effective = Effective { section, server };
-        serve(request, effective).unwrap_or_else(|status| status)
+        let by = if handler == HANDLER.to_bytes() || handler == TYPE {
+            None
+        } else {
+            match effective.handler_script(handler) {
+                Some(script) => Some(script),
+                None => return Status::Declined,
+            }
+        };
+        serve(request, effective, by).unwrap_or_else(|status| status)
     }
 }
 
-fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, Status> {
-    let options = translate::options(request);
-    let content_length = admission::check(request, effective, options.is_some())?;
-    let options = options.unwrap_or_default();
+/// Serves a request with its own file as the script, or with a handler script.
+fn serve(
+    request: &mut Request<'_>,
+    effective: Effective<'_>,
+    by: Option<&HandlerScript>,
+) -> Result<Status, Status> {
+    let options = match by {
+        Some(by) => Options {
+            process_group: by.process_group.as_deref(),
+            application_group: by.application_group.as_deref(),
+            callable_object: Some(ENTRY),
+            pass_authorization: by.pass_authorization,
+        },
+        None => {
+            let options = translate::options(request);
+            admission::check_file(request, options.is_some())?;
+            options.unwrap_or_default()
+        }
+    };
+    let content_length = admission::check(request, effective)?;
     let global = child::global();
     let lower_case = !global.is_case_sensitive();
     let mut environ = Environ::new(request);
@@ -54,15 +78,17 @@ fn serve(request: &mut Request<'_>, effective: Effective<'_>) -> Result<Status, 
     if child::shows_variables() {
         shown::show(request, pairs, &target);
     }
-    let script = request.filename();
+    let resource = request.filename();
+    let script = by.map_or(resource, |by| &by.script);
     let process = child::process();
     let pass_record = effective.flag(|s| &s.pass_apache_request, false);
     let described = engine_api::Request {
         environ: Slice::new(pairs),
         script: Bytes::new(script),
-        resource: Bytes::new(script),
-        handler_script: Bytes::ABSENT,
-        script_mtime: request.file_modified(),
+        resource: Bytes::new(resource),
+        handler_script: by.map_or(Bytes::ABSENT, |by| Bytes::new(&by.script)),
+        // Of a handler script, whoever runs it asks.
+        script_mtime: if by.is_some() { -1 } else { request.file_modified() },
         application_group: Bytes::new(&target.application_group),
         callable: Bytes::new(&target.callable),
         request_id: request.log_id().into(),

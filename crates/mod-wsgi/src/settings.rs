@@ -26,13 +26,17 @@ macro_rules! settings {
         #[derive(Clone, Debug, Default)]
         pub struct Settings {
             $($(#[$doc])* pub(crate) $field: Option<$type>,)*
+            /// `WSGIHandlerScript`; of the same name, the last one counts.
+            pub(crate) handler_scripts: Vec<HandlerScript>,
         }
 
         impl Settings {
             /// What holds where `inner` was written inside of `self`.
             pub(crate) fn merged(&self, inner: &Settings) -> Settings {
+                let scripts = self.scripts_under(inner);
                 Settings {
                     $($field: inner.$field.clone().or_else(|| self.$field.clone()),)*
+                    handler_scripts: scripts,
                 }
             }
         }
@@ -66,6 +70,36 @@ settings! {
     trusted_proxies: Networks,
 }
 
+/// A script that serves whatever has a handler of this name: `WSGIHandlerScript`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HandlerScript {
+    pub(crate) name: Vec<u8>,
+    pub(crate) script: Vec<u8>,
+    /// As written: they may be different for each request.
+    pub(crate) process_group: Option<Vec<u8>>,
+    pub(crate) application_group: Option<Vec<u8>>,
+    pub(crate) pass_authorization: Option<bool>,
+}
+
+impl HandlerScript {
+    /// Apache makes the names of `SetHandler` lower case, and those here are as people wrote them.
+    fn is(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl Settings {
+    /// The names of `self`, less those that `inner` has too, and those of `inner`.
+    fn scripts_under(&self, inner: &Settings) -> Vec<HandlerScript> {
+        let kept = self.handler_scripts.iter().filter(|outer| inner.script(&outer.name).is_none());
+        kept.chain(&inner.handler_scripts).cloned().collect()
+    }
+
+    fn script(&self, name: &[u8]) -> Option<&HandlerScript> {
+        self.handler_scripts.iter().rev().find(|script| script.is(name))
+    }
+}
+
 /// The two trees of one request; a value in a section wins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effective<'a> {
@@ -77,6 +111,11 @@ impl<'a> Effective<'a> {
     /// The value that holds, if any was set.
     pub(crate) fn get<T>(self, field: impl Fn(&'a Settings) -> &'a Option<T>) -> Option<&'a T> {
         field(self.section).as_ref().or_else(|| field(self.server).as_ref())
+    }
+
+    /// The script for a handler of this name.
+    pub(crate) fn handler_script(self, name: &[u8]) -> Option<&'a HandlerScript> {
+        self.section.script(name).or_else(|| self.server.script(name))
     }
 
     /// The flag that holds.
@@ -222,6 +261,33 @@ mod tests {
         let merged = settings(Some(b"a"), Some(true)).merged(&settings(None, Some(false)));
         assert_eq!(merged.process_group.as_deref(), Some(&b"a"[..]));
         assert_eq!(merged.script_reloading, Some(false));
+    }
+
+    #[test]
+    fn handler_scripts_are_laid_over_each_other_by_name() {
+        let scripts = |pairs: &[(&str, &str)]| Settings {
+            handler_scripts: pairs
+                .iter()
+                .map(|(name, script)| HandlerScript {
+                    name: name.as_bytes().to_vec(),
+                    script: script.as_bytes().to_vec(),
+                    process_group: None,
+                    application_group: None,
+                    pass_authorization: None,
+                })
+                .collect(),
+            ..Settings::default()
+        };
+        let main = scripts(&[("a", "1"), ("b", "2")]);
+        let server = main.merged(&scripts(&[("B", "3"), ("c", "4"), ("c", "5")]));
+        let section = scripts(&[("a", "6")]);
+        let effective = Effective { section: &section, server: &server };
+        let found = |name: &str| Some(effective.handler_script(name.as_bytes())?.script.clone());
+        assert_eq!(found("a"), Some(b"6".to_vec()));
+        assert_eq!(found("b"), Some(b"3".to_vec()));
+        assert_eq!(found("c"), Some(b"5".to_vec()));
+        assert_eq!(found("d"), None);
+        assert_eq!(server.handler_scripts.len(), 4);
     }
 
     #[test]

@@ -138,6 +138,20 @@ impl<R: 'static> Entries<R> {
             default: "On",
             setter: Setter::Flag(|target, on| target.global.restrict_signal = Some(on)),
         },
+        Directive {
+            name: c"WSGIVerboseDebugging",
+            contexts: Contexts::SERVER,
+            help: c"Enable/Disable verbose debugging messages.",
+            default: "Off: it has no effect, LogLevel has",
+            setter: Setter::Flag(|_, _| {}),
+        },
+        Directive {
+            name: c"WSGIServerMetrics",
+            contexts: Contexts::SERVER,
+            help: c"Enabled/Disable access to server metrics.",
+            default: "Off: nothing is recorded yet",
+            setter: Setter::Flag(|_, _| {}),
+        },
     ];
 }
 

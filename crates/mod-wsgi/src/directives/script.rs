@@ -7,7 +7,7 @@ use wsgi_config::words::{Words, flag};
 
 use super::{Contexts, Directive, Setter, Target};
 use crate::groups;
-use crate::settings::{Alias, AliasOptions, Location, Preload};
+use crate::settings::{Alias, AliasOptions, HandlerScript, Location, Preload};
 
 /// The table, for any kind of regular expression.
 pub(super) struct Entries<R>(PhantomData<R>);
@@ -38,6 +38,13 @@ impl<R: 'static> Entries<R> {
             help: c"Location of WSGI import script.",
             default: "none",
             setter: Setter::Raw(|target, _, arguments| import(target, arguments)),
+        },
+        Directive {
+            name: c"WSGIHandlerScript",
+            contexts: Contexts::REQUEST,
+            help: c"Location of WSGI handler script file.",
+            default: "none",
+            setter: Setter::Raw(|target, _, arguments| handler(target, arguments)),
         },
         Directive {
             name: c"WSGIProcessGroup",
@@ -225,6 +232,43 @@ fn import<R>(target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String>
     Ok(())
 }
 
+/// Its groups are made anew for each request, so nothing about them is checked here.
+fn handler<R>(target: &mut Target<'_, R>, arguments: &[u8]) -> Result<(), String> {
+    let mut words = Words::new(arguments);
+    let mut word = || words.word().filter(|word| !word.is_empty());
+    let name = word().ok_or("Name for handler script not supplied.")?;
+    let script = word().ok_or("Location of handler script not supplied.")?;
+    let mut entry = HandlerScript {
+        name,
+        script,
+        process_group: None,
+        application_group: None,
+        pass_authorization: None,
+    };
+    while let Some(option) = words.option() {
+        const INVALID: &str = "Invalid option to WSGI handler script definition.";
+        let given = |value: Vec<u8>, error: &str| match value.is_empty() {
+            true => Err(error.to_owned()),
+            false => Ok(Some(value)),
+        };
+        match option.map_err(|_| INVALID)? {
+            (b"process-group", value) => {
+                entry.process_group = given(value, INVALID_PROCESS_GROUP)?;
+            }
+            (b"application-group", value) => {
+                entry.application_group = given(value, INVALID_APPLICATION_GROUP)?;
+            }
+            (b"pass-authorization", value) => {
+                let on = flag(&value).ok_or("Invalid value for authorization flag.")?;
+                entry.pass_authorization = Some(on);
+            }
+            _ => return Err(INVALID.to_owned()),
+        }
+    }
+    target.settings.handler_scripts.push(entry);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -285,6 +329,32 @@ mod tests {
         }
         refused(&alias("process-group=a application-group=b"), NOT_CONFIGURED);
         refused("WSGIScriptAliasMatch ( /a.wsgi", "Regular expression could not be compiled.");
+    }
+
+    #[test]
+    fn handler_scripts() {
+        let read = read(
+            "WSGIHandlerScript one /1.wsgi\n\
+             WSGIHandlerScript two \"/my 2.wsgi\" process-group=%{GLOBAL} \
+             application-group=%{ENV:X} pass-authorization=on",
+        )
+        .unwrap();
+        let scripts = &read.server.settings.handler_scripts;
+        assert_eq!((&scripts[0].name[..], &scripts[0].script[..]), (&b"one"[..], &b"/1.wsgi"[..]));
+        assert_eq!(scripts[0].process_group, None);
+        assert_eq!(scripts[1].script, b"/my 2.wsgi");
+        assert_eq!(scripts[1].process_group.as_deref(), Some(GLOBAL));
+        assert_eq!(scripts[1].application_group.as_deref(), Some(&b"%{ENV:X}"[..]));
+        assert_eq!(scripts[1].pass_authorization, Some(true));
+        refused("WSGIHandlerScript", "Name for handler script not supplied.");
+        refused("WSGIHandlerScript a", "Location of handler script not supplied.");
+        let with = |option: &str| format!("WSGIHandlerScript a /a.wsgi {option}");
+        refused(&with("process-group="), INVALID_PROCESS_GROUP);
+        refused(&with("application-group="), INVALID_APPLICATION_GROUP);
+        refused(&with("pass-authorization=maybe"), "Invalid value for authorization flag.");
+        for bad in ["callable-object=a", "process-group"] {
+            refused(&with(bad), "Invalid option to WSGI handler script definition.");
+        }
     }
 
     #[test]
