@@ -20,6 +20,7 @@ mod hooks;
 mod message;
 mod python;
 mod script;
+mod unused;
 
 pub use code::{Code, Entry, Level, Status};
 pub use daemon::*;
@@ -27,6 +28,7 @@ pub use hooks::*;
 pub use message::{Message, Text, Value};
 pub use python::*;
 pub use script::*;
+pub use unused::{UNUSED, Unused, unused};
 
 /// Numbers that had a message once and must not get another.
 pub const RETIRED: &[u16] = &[37, 39, 66, 92, 93, 180, 193, 197];
