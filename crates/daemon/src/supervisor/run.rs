@@ -57,6 +57,8 @@ struct Supervisor {
     signals: Signals,
     groups: BTreeMap<u32, Group>,
     swaps: usize,
+    /// The group whose turn it is to replace its workers.
+    turn: u32,
     /// Number of the configuration; 0 before there is one.
     config: u32,
     /// All is to end, and what is left then is killed.
@@ -119,6 +121,7 @@ pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
         signals,
         groups: BTreeMap::new(),
         swaps: 1,
+        turn: 0,
         config: 0,
         stopping: None,
         looked: Instant::now(),
@@ -203,14 +206,27 @@ impl Supervisor {
                 group.tick(now, &mut self.machine);
             }
         }
-        let mut swapping = self.groups.values().filter(|group| group.is_swapping()).count();
-        for group in self.groups.values_mut() {
+        self.begin_swaps(now);
+    }
+
+    /// Lets as many groups as may replace their workers begin with it, one after another: one that
+    /// always wants to waits until all others had their turn.
+    fn begin_swaps(&mut self, now: Instant) {
+        let mut swapping = self.groups.values().filter(|group| group.is_swapping(now)).count();
+        let (before, after) = (self.groups.range(..self.turn), self.groups.range(self.turn..));
+        let waiting: Vec<u32> = after
+            .chain(before)
+            .filter(|(_, group)| group.wants_swap(now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in waiting {
             if swapping >= self.swaps {
-                break;
+                return;
             }
-            if group.wants_swap(now) {
+            if let Some(group) = self.groups.get_mut(&number) {
                 group.begin_swap(now, &mut self.machine);
-                swapping += usize::from(group.is_swapping());
+                swapping += usize::from(group.is_swapping(now));
+                self.turn = number + 1;
             }
         }
     }

@@ -12,7 +12,7 @@ use daemon::wire::Record;
 use rustix::net::{SendFlags, send};
 
 use crate::ask::Ask;
-use crate::server::{Server, descriptors, group, is_alive, until, until_gone};
+use crate::server::{Server, descriptors, group, is_alive, payload, until, until_gone};
 
 crate::tests! {
     rubbish_on_the_control_socket
@@ -21,6 +21,7 @@ crate::tests! {
     a_worker_that_is_never_ready_and_ignores_signals
     status_memory_that_is_nonsense
     rubbish_from_a_child
+    a_group_that_always_reloads_leaves_others_their_turn
 }
 
 /// What the environment says this worker is to do.
@@ -47,6 +48,19 @@ pub(crate) fn worker() {
         "silent" => {
             ignore_signals();
             std::thread::sleep(Duration::from_secs(600));
+        }
+        // As a worker that serves, but for this.
+        "reload" => {
+            let control = control.try_clone_to_owned().unwrap();
+            std::thread::spawn(move || {
+                for version in 0.. {
+                    let message = FromWorker::Reload { key: b"x", version }.encode();
+                    if send(&control, &message, SendFlags::empty()).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
         }
         "status" => {
             // SAFETY: as above.
@@ -189,5 +203,21 @@ fn rubbish_from_a_child() {
     assert_eq!(server.pid(), pid, "the worker, too, has taken no harm");
     let supervisor = server.supervisor();
     until("few descriptors", || descriptors(supervisor) < 40 && descriptors(pid) < 40);
+    server.stop();
+}
+
+fn a_group_that_always_reloads_leaves_others_their_turn() {
+    let code = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(code.path(), "one").unwrap();
+    let file = payload(&[("file", code.path().to_str().unwrap())]);
+    let mut server =
+        Server::new(vec![hostile("reload"), Group { payload: file, ..group("g", 1, 2) }]);
+    assert_eq!(server.text("hello"), "Hello");
+    let generations = |server: &Server| server.log().matches("'bad' runs generation").count();
+    until("reloads without end", || generations(&server) > 3);
+    std::fs::write(code.path(), "two").unwrap();
+    let response = server.get("hello");
+    assert!(response.is_hello() && response.name.ends_with("version two"), "{response:?}");
+    assert!(server.ask("bad", "hello", &Ask::default()).is_hello(), "it serves all the same");
     server.stop();
 }

@@ -60,6 +60,8 @@ pub(super) struct Group {
     last: u32,
     /// The generation is changing.
     swap: Option<Cause>,
+    /// Since when, or when it was last.
+    swapping: Option<Instant>,
     /// It should change, when there is room for that.
     wanted: Option<Cause>,
     backoff: Backoff,
@@ -80,6 +82,8 @@ pub(super) struct Group {
     rerouted: bool,
 }
 
+/// How long other groups wait for one that is changing.
+const LONG: Duration = Duration::from_secs(60);
 /// How long a worker that hears nothing may take to end if there is no limit.
 const LOST: Duration = Duration::from_secs(5);
 /// Between telling a worker to end at the latest then, and killing it.
@@ -96,6 +100,7 @@ impl Group {
             serving: 0,
             last: 1,
             swap: None,
+            swapping: None,
             wanted: None,
             backoff: Backoff::default(),
             loads: Vec::new(),
@@ -158,9 +163,10 @@ impl Group {
         self.stopping.is_some() && self.members.is_empty()
     }
 
-    /// A generation is being replaced.
-    pub(super) fn is_swapping(&self) -> bool {
-        self.swap.is_some()
+    /// A generation is being replaced, and others wait for that. One that does not get ready is not
+    /// waited for without end.
+    pub(super) fn is_swapping(&self, now: Instant) -> bool {
+        self.swap.is_some() && self.swapping.is_some_and(|since| now - since < LONG)
     }
 
     /// It waits for leave to replace its generation.
@@ -235,6 +241,7 @@ impl Group {
         self.last += 1;
         self.target = self.last;
         self.swap = Some(cause);
+        self.swapping = Some(now);
         self.settle(now, fx);
     }
 

@@ -209,7 +209,7 @@ fn a_reload_starts_new_ones_flips_and_drains_the_old() {
     scene.reload(10, 7);
     scene.reload(11, 7);
     scene.swap();
-    assert!(scene.group.is_swapping());
+    assert!(scene.group.is_swapping(scene.now));
     assert_eq!(scene.in_state(State::Starting), [12, 13]);
     assert_eq!(scene.world.loads, [b"app".to_vec()], "they load what was loaded");
     scene.ready_one(12);
@@ -218,7 +218,7 @@ fn a_reload_starts_new_ones_flips_and_drains_the_old() {
     scene.ready_one(13);
     assert_eq!(scene.routed(), [12, 13]);
     assert_eq!(scene.world.generation, 2);
-    assert!(!scene.group.is_swapping());
+    assert!(!scene.group.is_swapping(scene.now));
     scene.pass(10);
     assert_eq!(scene.world.quits, [11], "10 still has a request");
     scene.world.in_flight.clear();
@@ -248,7 +248,7 @@ fn one_after_another_when_rolling() {
         scene.pass(10);
         scene.quitters_end();
     }
-    assert!(!scene.group.is_swapping());
+    assert!(!scene.group.is_swapping(scene.now));
     assert!(scene.in_state(State::Starting).is_empty());
 }
 
@@ -292,7 +292,7 @@ fn new_processes_that_die_change_nothing_and_are_tried_again_later() {
     scene.swap();
     scene.dies(11);
     assert_eq!((scene.routed(), scene.world.failures), (vec![10], 1));
-    assert!(!scene.group.is_swapping());
+    assert!(!scene.group.is_swapping(scene.now));
     scene.reload(10, 7);
     assert!(!scene.group.wants_swap(scene.now), "not at once");
     scene.pass(300);
