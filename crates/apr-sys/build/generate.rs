@@ -31,7 +31,9 @@ pub(crate) fn bindings(clang_args: &[String], file: &Path) -> Result<(), String>
         .allowlist_function("(ap|apr|unixd)_.*")
         .allowlist_type("(ap|apr|core|authn|authz)_.*")
         .allowlist_type("(request|server|conn|module|command|process|worker|cmd)_.*")
-        .allowlist_var("(AP|APR|APLOG|MODULE|OPT|OR|M|HTTP|REQUEST|AUTHN|AUTHZ|NOT_IN)_.*")
+        .allowlist_var(
+            "(AP|APR|APLOG|MODULE|OPT|OR|M|HTTP|REQUEST|AUTHN|AUTHZ|NOT_IN|SATISFY|REMOTE)_.*",
+        )
         .allowlist_var("(OK|DECLINED|DONE|SUSPENDED|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ)")
         .allowlist_var("(APLOG_.*|core_module|ap_.*|apr_.*)")
         // Not callable from Rust, or of no use there, but with types that differ by platform.

@@ -5,7 +5,7 @@
 //! every size (two fields swapped, a flag renumbered) counts, too; sizes are added for what the
 //! target decides. See "Upgrades under a running Apache" in ARCHITECTURE.md.
 
-use crate::{EngineTable, Failure, HostTable, Load, Record, Request, Start, Stop};
+use crate::{EngineTable, Failure, Hook, HostTable, Load, Record, Request, Start, Stop};
 
 /// First field of every table that crosses the border.
 #[repr(C)]
@@ -34,6 +34,7 @@ pub const ABI: u64 = {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     hash = add(hash, env!("CARGO_PKG_VERSION").as_bytes());
     hash = add(hash, include_bytes!("table.rs"));
+    hash = add(hash, include_bytes!("hook.rs"));
     hash = add(hash, include_bytes!("slice.rs"));
     hash = add(hash, include_bytes!("failure.rs"));
     let sizes = [
@@ -41,6 +42,7 @@ pub const ABI: u64 = {
         size_of::<HostTable>(),
         size_of::<Start<'_>>(),
         size_of::<Request<'_>>(),
+        size_of::<Hook<'_>>(),
         size_of::<Load<'_>>(),
         size_of::<Stop<'_>>(),
         size_of::<Record<'_>>(),

@@ -18,6 +18,7 @@ use crate::abi::{ABI, Header};
 use crate::client::Client;
 use crate::failure::{Failure, Fault, FaultKind};
 use crate::find::Python;
+use crate::hook::{self, Hook, Names, TakeName, Verdict};
 use crate::host::{self, Host};
 use crate::table::{EngineTable, HostTable, Load, Reply, ReplyKind, Request, Start, Stop, Version};
 
@@ -40,6 +41,13 @@ pub trait Runtime: 'static {
     /// # Errors
     /// Only for requests that never reached a script: the caller answers 500.
     fn handle(request: &Request<'_>, client: Client<'_>) -> Result<Reply, Fault>;
+
+    /// Asks a script for a decision, on the calling thread. What goes wrong with it is logged.
+    ///
+    /// # Errors
+    /// Only for decisions that never reached a script.
+    fn decide(hook: &Hook<'_>, client: Client<'_>, names: &mut Names<'_>)
+    -> Result<Verdict, Fault>;
 
     /// Loads a script. What goes wrong with it is logged.
     ///
@@ -64,6 +72,7 @@ pub const fn engine_table<R: Runtime>(python: Version) -> EngineTable {
         python,
         start: start::<R>,
         handle: handle::<R>,
+        decide: decide::<R>,
         load: load::<R>,
         interpreters: interpreters::<R>,
         stop: stop::<R>,
@@ -161,6 +170,26 @@ impl Engine {
         // SAFETY: borrows for the call; the context is alive and used by nobody else.
         checked(|failure| unsafe { (self.table.handle)(request, context, &mut reply, failure) })?;
         Ok(reply)
+    }
+
+    /// Asks a script for a decision, on this thread. Names that the script returns go to `names`.
+    /// Of the host, only log, level and the questions about TLS are used.
+    ///
+    /// # Errors
+    /// What the engine says; the script was not asked.
+    pub fn decide(
+        &self,
+        hook: &Hook<'_>,
+        mut host: &mut dyn Host,
+        mut names: &mut (dyn FnMut(u32, &[u8]) + Send),
+    ) -> Result<Verdict, Fault> {
+        let mut verdict = Verdict::Failed;
+        let (context, names) = (host::context(&mut host), hook::context(&mut names));
+        // SAFETY: borrows for the call; both contexts are alive and used by nobody else.
+        checked(|failure| unsafe {
+            (self.table.decide)(hook, context, hook::take, names, &mut verdict, failure)
+        })?;
+        Ok(verdict)
     }
 
     /// Loads a script.
@@ -266,6 +295,27 @@ unsafe extern "C" fn handle<R: Runtime>(
                 return Err(Fault::new(FaultKind::Unavailable, "Python was not started"));
             };
             *reply = R::handle(&*request, Client::new(host, context))?;
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn decide<R: Runtime>(
+    hook: *const Hook<'_>,
+    context: *mut c_void,
+    take: TakeName,
+    names: *mut c_void,
+    verdict: *mut Verdict,
+    failure: *mut Failure,
+) -> i32 {
+    // SAFETY: `Engine` passes borrows for the call, and contexts that only this call uses.
+    unsafe {
+        run(failure, || {
+            let Some(host) = HOST.get() else {
+                return Err(Fault::new(FaultKind::Unavailable, "Python was not started"));
+            };
+            let mut names = Names::new(take, names);
+            *verdict = R::decide(&*hook, Client::new(host, context), &mut names)?;
             Ok(())
         })
     }

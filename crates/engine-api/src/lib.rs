@@ -4,7 +4,7 @@
 //! ([`find`]), opens that Python's libpython and the engine built for it ([`Engine::open`]), and
 //! from then on the two talk through two tables of C functions:
 //!
-//! * [`EngineTable`]: start Python, handle a request, load a script, stop; implemented by the
+//! * [`EngineTable`]: start Python, handle a request, ask a script for a decision, load one, stop; implemented by the
 //!   engine through the [`Runtime`] trait, called by the module through [`Engine`];
 //! * [`HostTable`]: read the body, respond, log; implemented by the module through the [`Host`] and
 //!   [`Server`] traits, called by the engine through [`Client`] and [`ServerLog`].
@@ -21,6 +21,7 @@ mod client;
 mod engine;
 mod failure;
 pub mod find;
+mod hook;
 mod host;
 mod slice;
 mod table;
@@ -31,6 +32,7 @@ pub use client::{Client, ServerLog};
 pub use engine::{ENTRY, Engine, EntryPoint, OpenError, Runtime, engine_table};
 pub use failure::{Failure, Fault, FaultKind};
 pub use find::{FindError, Python, find};
+pub use hook::{Decision, Hook, Names, Verdict};
 pub use host::{Host, Server, host_table};
 pub use slice::{Bytes, Pair, Slice};
 pub use table::{

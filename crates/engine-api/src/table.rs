@@ -12,6 +12,7 @@ use std::ffi::c_void;
 
 use crate::abi::Header;
 use crate::failure::Failure;
+use crate::hook::{Hook, TakeName, Verdict};
 use crate::slice::{Bytes, Pair, Slice};
 
 /// A Python version.
@@ -390,6 +391,15 @@ pub struct EngineTable {
     pub(crate) start: unsafe extern "C" fn(*const Start<'_>, *mut Failure) -> i32,
     pub(crate) handle:
         unsafe extern "C" fn(*const Request<'_>, *mut c_void, *mut Reply, *mut Failure) -> i32,
+    /// The context, and the function for names with its own.
+    pub(crate) decide: unsafe extern "C" fn(
+        *const Hook<'_>,
+        *mut c_void,
+        TakeName,
+        *mut c_void,
+        *mut Verdict,
+        *mut Failure,
+    ) -> i32,
     pub(crate) load: unsafe extern "C" fn(*const Load<'_>, *mut Failure) -> i32,
     pub(crate) interpreters: extern "C" fn() -> usize,
     pub(crate) stop: unsafe extern "C" fn(*const Stop<'_>, *mut Failure) -> i32,
@@ -397,8 +407,8 @@ pub struct EngineTable {
 
 /// What the module offers. Made with [`crate::host_table`].
 ///
-/// The context of all but `log` and `level` is that of a running `handle`; these two also take
-/// NULL, for the server's log.
+/// The context of all but `log` and `level` is that of a running `handle` or `decide`; these two take
+/// NULL, too, for the server's log.
 #[repr(C)]
 #[derive(Debug)]
 pub struct HostTable {

@@ -63,6 +63,22 @@ impl Runtime for Echo {
         Ok(Reply { kind: ReplyKind::Sent, status: 201 })
     }
 
+    fn decide(
+        hook: &Hook<'_>,
+        mut client: Client<'_>,
+        names: &mut Names<'_>,
+    ) -> Result<Verdict, Fault> {
+        client.log(&[Record::new(Level::Error, 59, hook.script.or_empty())]);
+        for (number, argument) in (7..).zip(hook.arguments.get()) {
+            names.give(number, argument.or_empty());
+        }
+        match hook.decision {
+            Decision::Groups => Ok(Verdict::Names),
+            Decision::Access => panic!("a bug in the engine"),
+            _ => Err(Fault::new(FaultKind::Other, "no")),
+        }
+    }
+
     fn load(load: &Load<'_>) -> Result<(), Fault> {
         Err(Fault::new(FaultKind::Other, String::from_utf8_lossy(load.script.or_empty())))
     }
@@ -228,6 +244,28 @@ fn there_and_back() {
     let fault = engine.handle(&request, &mut page).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Panic);
     assert!(fault.text.contains("a bug in the module"), "{fault}");
+
+    let arguments = [Bytes::from("a"), Bytes::from("")];
+    let mut hook = Hook {
+        decision: Decision::Groups,
+        environ: Slice::EMPTY,
+        script: Bytes::from("/groups.wsgi"),
+        application_group: Bytes::from(""),
+        arguments: Slice::new(&arguments),
+        request_rec: ptr::null_mut(),
+        reload: true,
+        lower_case: false,
+    };
+    let mut names = Vec::new();
+    let mut keep = |number, name: &[u8]| names.push((number, name.to_vec()));
+    assert_eq!(engine.decide(&hook, &mut page, &mut keep).unwrap(), Verdict::Names);
+    hook.decision = Decision::Access;
+    let fault = engine.decide(&hook, &mut page, &mut keep).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Panic);
+    hook.decision = Decision::Dispatch;
+    assert_eq!(engine.decide(&hook, &mut page, &mut keep).unwrap_err().text, "no");
+    assert_eq!(names[..2], [(7, b"a".to_vec()), (8, Vec::new())]);
+    assert_eq!(page.seen.last().unwrap(), "Error \"/groups.wsgi\"");
 
     let load = Load {
         script: Bytes::from("/x"),

@@ -11,6 +11,7 @@ mod current;
 mod graves;
 mod group;
 mod hints;
+mod hook;
 mod host;
 mod log;
 mod module;

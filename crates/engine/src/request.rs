@@ -115,7 +115,11 @@ fn visit(
     Ok(visit)
 }
 
-fn not_attached(group: &Group, client: &Mutex<Client<'_>>, error: &interp::Error) -> Fault {
+pub(crate) fn not_attached(
+    group: &Group,
+    client: &Mutex<Client<'_>>,
+    error: &interp::Error,
+) -> Fault {
     let thread = current::thread_id(|| false);
     let place = group.process.settings.place();
     log::coded(client, &WSGI0191.message([&thread, &group.title, &place]));

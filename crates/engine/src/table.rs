@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use engine_api::{
-    Client, EngineTable, Fault, FaultKind, Level, Load, Reply, Request, ServerLog, Start, Stop,
-    Version, engine_table,
+    Client, EngineTable, Fault, FaultKind, Hook, Level, Load, Names, Reply, Request, ServerLog,
+    Start, Stop, Verdict, Version, engine_table,
 };
 use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0040, WSGI0104};
 use py::ffi;
 
 use crate::group::{Group, interpreter_name};
+use crate::hook;
 use crate::log;
 use crate::module::{Event, publish};
 use crate::process::{self, Process};
@@ -82,6 +83,14 @@ impl engine_api::Runtime for Runtime {
 
     fn handle(request: &Request<'_>, client: Client<'_>) -> Result<Reply, Fault> {
         request::handle(process()?, request, client)
+    }
+
+    fn decide(
+        hook: &Hook<'_>,
+        client: Client<'_>,
+        names: &mut Names<'_>,
+    ) -> Result<Verdict, Fault> {
+        hook::decide(process()?, hook, client, names)
     }
 
     fn load(load: &Load<'_>) -> Result<(), Fault> {

@@ -113,6 +113,11 @@ impl Order {
     /// Late.
     pub const LAST: Order = Order::at(raw::APR_HOOK_LAST);
 
+    /// C's number for it.
+    pub(crate) fn position(self) -> c_int {
+        self.position
+    }
+
     const fn at(position: c_int) -> Order {
         Order { after: Names(&[None]), before: Names(&[None]), position }
     }
@@ -222,24 +227,36 @@ impl<'p, M: Module> Hooks<'p, M> {
         }
     }
 
-    fn lists(&self, order: Order) -> (*const *const c_char, *const *const c_char) {
+    /// The pool they live in.
+    pub(crate) fn pool(&self) -> Pool<'p> {
+        self.pool
+    }
+
+    pub(crate) fn lists(&self, order: Order) -> (*const *const c_char, *const *const c_char) {
         (order.after.as_ptr(self.pool), order.before.as_ptr(self.pool))
     }
 }
 
 /// Fails with 500.
-unsafe extern "C" fn request<M: Module, H: RequestHook>(request: *mut raw::request_rec) -> c_int {
+pub(crate) unsafe extern "C" fn request<M: Module, H: RequestHook>(
+    request: *mut raw::request_rec,
+) -> c_int {
     guarded(
         raw::HTTP_INTERNAL_SERVER_ERROR,
-        |text| {
-            let text = format!("internal error: {text}");
-            // SAFETY: alive while its hook runs (A2).
-            let logger = unsafe { Logger::request::<M>(request) };
-            logger.log(Level::Critical, crate::here!(), 0, text.as_bytes());
-        },
+        panicked::<M>(request),
         // SAFETY: alive while its hook runs, on the thread it belongs to (A2).
         || H::run(&mut unsafe { Request::from_raw(request) }).to_raw(),
     )
+}
+
+/// Logs a panic with the request in whose hook it was.
+pub(crate) fn panicked<M: Module>(request: *mut raw::request_rec) -> impl FnOnce(&str) {
+    move |text| {
+        let text = format!("internal error: {text}");
+        // SAFETY: alive while its hook runs (A2).
+        let logger = unsafe { Logger::request::<M>(request) };
+        logger.log(Level::Critical, crate::here!(), 0, text.as_bytes());
+    }
 }
 
 /// Fails with 500, which is not `OK`: the server does not start.

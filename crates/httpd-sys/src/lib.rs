@@ -14,6 +14,7 @@
 //!
 //! Server: <https://httpd.apache.org/docs/2.4/developer/>.
 
+mod auth;
 mod bucket;
 mod cgi;
 mod config;
@@ -40,6 +41,7 @@ mod status;
 mod table;
 mod text;
 
+pub use auth::{AuthnProvider, AuthzProvider, Password, RealmHash, Requirement};
 pub use bucket::Brigade;
 pub use cgi::{CgiRules, Redirect, server_banner};
 pub use connection::Connection;

@@ -34,10 +34,27 @@ pub(crate) fn start_response<'py>(
     state: &State,
     exchange: &Arc<Exchange>,
 ) -> Result<'py, Bound<'py>> {
-    // SAFETY: the class was made for `Adapter` in this interpreter.
-    let adapter =
-        unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Arc::clone(exchange)))? };
+    let adapter = new(py, state, exchange)?;
     bind(py, &METHODS.0[0], adapter.as_ptr())
+}
+
+/// Makes an adapter for `exchange`.
+pub(crate) fn new<'py>(
+    py: Token<'py>,
+    state: &State,
+    exchange: &Arc<Exchange>,
+) -> Result<'py, Bound<'py>> {
+    // SAFETY: the class was made for `Adapter` in this interpreter.
+    unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Arc::clone(exchange))) }
+}
+
+/// The exchange of an adapter.
+///
+/// # Safety
+/// Attached; `object` is an adapter, which lives for `'a`.
+pub(crate) unsafe fn exchange<'a>(object: *mut ffi::PyObject) -> &'a Exchange {
+    // SAFETY: by contract.
+    unsafe { &class::value::<Adapter>(object).0 }
 }
 
 static METHODS: Table<[ffi::PyMethodDef; 5]> = Table([

@@ -45,6 +45,7 @@
 
 mod adapter;
 pub mod body;
+mod consult;
 mod environ;
 mod exchange;
 mod fault;
@@ -69,6 +70,7 @@ mod shape;
 mod state;
 pub mod validate;
 
+pub use consult::consult;
 pub use head::Head;
 pub use host::{Fault, FaultKind, Flags, Host, Level, Record, ServerLog, Style};
 pub use py;

@@ -41,9 +41,9 @@ pub fn serve<'py>(
 }
 
 /// Takes the host away from Python.
-struct Ending<'a, 'py> {
-    py: Token<'py>,
-    exchange: &'a Exchange,
+pub(crate) struct Ending<'a, 'py> {
+    pub(crate) py: Token<'py>,
+    pub(crate) exchange: &'a Exchange,
 }
 
 impl Drop for Ending<'_, '_> {
@@ -54,10 +54,10 @@ impl Drop for Ending<'_, '_> {
 
 /// A copy of the thread's `contextvars` context, entered until drop: what a request sets ends with
 /// it, while values set outside of requests stay visible.
-struct Context<'py>(Option<Bound<'py>>);
+pub(crate) struct Context<'py>(Option<Bound<'py>>);
 
 impl<'py> Context<'py> {
-    fn enter(py: Token<'py>) -> Context<'py> {
+    pub(crate) fn enter(py: Token<'py>) -> Context<'py> {
         // SAFETY: attached; a new context that nobody has entered.
         let context = unsafe {
             Bound::from_owned(py, ffi::PyContext_CopyCurrent()).and_then(|context| {
