@@ -132,22 +132,23 @@ pub(crate) fn end(
     limit: Duration,
 ) -> Result<(), Fault> {
     let began = Instant::now();
-    let place = process.settings.place();
     let reason = reason.to_vec();
-    let timed_out = |error: interp::Error| Fault::new(FaultKind::Timeout, error.to_string());
-    let events = move || publish_stopping(process, &reason);
-    let published = if process.settings.embedded() {
-        process.runtime.at_end(limit, events)
-    } else {
-        // On the main thread in any case: a worker that takes too long is ended from outside.
-        process.runtime.on_main_thread_within(limit, events)
-    };
-    published.map_err(timed_out)?;
+    process.runtime.at_end(limit, move || publish_stopping(process, &reason)).map_err(timed_out)?;
     if !destroy {
         return Ok(());
     }
+    destroy_within(process, limit.saturating_sub(began.elapsed()))
+}
+
+fn timed_out(error: interp::Error) -> Fault {
+    Fault::new(FaultKind::Timeout, error.to_string())
+}
+
+/// Runs what Python itself has for the end.
+pub(crate) fn destroy_within(process: &'static Process, limit: Duration) -> Result<(), Fault> {
+    let place = process.settings.place();
     log::plain(&process.log, Level::Info, &format!("Terminating Python runtime in {place}."));
-    process.runtime.stop(limit.saturating_sub(began.elapsed())).map_err(timed_out)?;
+    process.runtime.stop(limit).map_err(timed_out)?;
     log::plain(&process.log, Level::Info, &format!("Python runtime has shut down in {place}."));
     Ok(())
 }
@@ -227,7 +228,7 @@ pub(crate) fn tell_of_other_patch_level(log: &ServerLog) {
 }
 
 /// Publishes `process_stopping` in every interpreter.
-fn publish_stopping(process: &'static Process, reason: &[u8]) {
+pub(crate) fn publish_stopping(process: &'static Process, reason: &[u8]) {
     for group in process.groups() {
         let published = group.interpreter.attach(|py| {
             let payload = || {

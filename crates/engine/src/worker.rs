@@ -5,6 +5,7 @@
 //! at the end, and waits in between. The worker's own loop has a thread of its own beside those
 //! that serve.
 
+mod ending;
 mod host;
 mod requests;
 mod signals;
@@ -12,10 +13,11 @@ mod title;
 
 use std::cell::UnsafeCell;
 use std::ffi::CString;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use daemon::worker::{Handle, Runner, Stopped, Worker};
+use daemon::worker::{Handle, Runner, Worker};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Level, ServerLog};
 use log_codes::{WSGI0036, WSGI0038, WSGI0079, WSGI1105};
@@ -26,7 +28,8 @@ use crate::log;
 use crate::process::{self, Process};
 use crate::settings::Settings;
 use crate::table;
-use requests::{Requests, reason_name};
+use ending::Ending;
+use requests::Requests;
 
 pub(crate) use requests::report_loaded;
 
@@ -110,7 +113,7 @@ pub(crate) fn run(py: Token<'_>) -> py::Result<'_, Bound<'_>> {
         log_start(process, place);
         load(process, place, &worker);
         if service {
-            finish(process, place, "", Duration::ZERO);
+            finish(process, place, NO_LIMIT);
         }
         serve(process, place, worker)
     })
@@ -196,38 +199,42 @@ fn load(process: &'static Process, place: &Place, worker: &Worker) {
 
 /// Serves, and ends the process.
 fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! {
-    let runner: Arc<dyn Runner> = Arc::new(Requests::new(process, &place.config));
+    let ending = Arc::new(Ending::default());
+    let requests = Requests::new(process, &place.config, Arc::clone(&ending));
+    let runner: Arc<dyn Runner> = Arc::new(requests);
+    let limit = Duration::from_millis(place.config.shutdown_ms.into());
+    let limit = if limit.is_zero() { NO_LIMIT } else { limit };
     let served = std::thread::Builder::new().name("wsgi-worker".to_owned()).spawn(move || {
         let stopped = worker.serve(&runner);
+        // The main thread is wanted for the callbacks.
+        let told = ending.is_done_within(limit);
         process.runtime.leave_main_thread();
-        stopped
+        (stopped, told)
     });
-    let stopped = match served {
+    let (stopped, told) = match served {
         Ok(thread) => {
             let _ = process.runtime.run_main_thread();
-            thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a panic")))
+            thread.join().unwrap_or_else(|_| (Err(std::io::Error::other("a panic")), false))
         }
-        Err(error) => Err(error),
+        Err(error) => (Err(error), false),
     };
-    let limit = Duration::from_millis(place.config.shutdown_ms.into());
-    match stopped {
-        Ok(Stopped { reason, .. }) => finish(process, place, reason_name(reason), limit),
-        Err(error) => {
-            let name = String::from_utf8_lossy(&place.config.process_group);
-            let line = format!("Daemon process '{name}' cannot serve: {error}.");
-            log::plain(&process.log, Level::Error, &line);
-            end(EXIT_UNUSABLE)
-        }
+    if let Err(error) = stopped {
+        let name = String::from_utf8_lossy(&place.config.process_group);
+        let line = format!("Daemon process '{name}' cannot serve: {error}.");
+        log::plain(&process.log, Level::Error, &line);
+        end(EXIT_UNUSABLE)
     }
+    finish(process, place, if told { limit } else { Duration::ZERO })
 }
 
-/// Does what is to be done at the end, and ends the process; `limit` of 0 is any time.
-fn finish(process: &'static Process, place: &Place, reason: &str, limit: Duration) -> ! {
+/// Does what Python has for the end, within `limit`, and ends the process.
+fn finish(process: &'static Process, place: &Place, limit: Duration) -> ! {
     let name = String::from_utf8_lossy(&place.config.process_group);
-    let limit = if limit.is_zero() { NO_LIMIT } else { limit };
-    let line = format!("Stopping process '{name}'.");
-    log::plain(&process.log, Level::Info, &line);
-    if let Err(fault) = table::end(process, reason.as_bytes(), place.config.destroy, limit) {
+    log::plain(&process.log, Level::Info, &format!("Stopping process '{name}'."));
+    process.stopping.store(true, Ordering::Release);
+    if place.config.destroy
+        && let Err(fault) = table::destroy_within(process, limit)
+    {
         let place = process.settings.place();
         log::coded(&process.log, &WSGI1105.message([&place, &fault.text]));
     }

@@ -54,6 +54,12 @@ pub trait Runner: std::marker::Send + Sync {
     /// Methods of the stream that may wait are to be called without the lock.
     fn run(&self, request: &Request<'_>, stream: &mut Stream<'_>);
 
+    /// The worker begins to end: requests that run go on until they end or the time for it is over.
+    /// Called once, on the thread that runs [`Worker::serve`], which must not wait.
+    fn stopping(&self, reason: StopReason) {
+        let _ = reason;
+    }
+
     /// A signal for the application has come: SIGHUP or SIGUSR2. Called on the main thread, which
     /// must not wait for the application.
     fn signal(&self, signal: i32) {

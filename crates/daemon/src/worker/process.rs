@@ -410,6 +410,7 @@ impl Main<'_> {
             None => {
                 self.stopping = Some((reason, deadline));
                 self.worker.handle.tell(&FromWorker::Stopping);
+                self.runner.stopping(reason);
                 for domain in &self.worker.domains {
                     domain.stop();
                 }

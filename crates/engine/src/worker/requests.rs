@@ -1,6 +1,6 @@
 //! Requests of a worker: from the frame to the engine, and what became of it.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::control::Retire;
@@ -10,6 +10,7 @@ use engine_api::worker::{Config, Preload};
 use engine_api::{Bytes, Client, Fault, Level, Pair, ReplyKind, Slice};
 use log_codes::WSGI0081;
 
+use super::ending::Ending;
 use super::host::{self, StreamHost};
 use super::signals;
 use crate::log;
@@ -25,10 +26,11 @@ pub(super) struct Requests {
     run_once: bool,
     chroot: Option<Vec<u8>>,
     signals: mpsc::SyncSender<i32>,
+    ending: Arc<Ending>,
 }
 
 impl Requests {
-    pub(super) fn new(process: &'static Process, config: &Config) -> Requests {
+    pub(super) fn new(process: &'static Process, config: &Config, ending: Arc<Ending>) -> Requests {
         Requests {
             process,
             multithread: config.threads > 1,
@@ -36,6 +38,7 @@ impl Requests {
             run_once: config.run_once,
             chroot: config.chroot.clone(),
             signals: signals::dispatcher(process),
+            ending,
         }
     }
 
@@ -118,6 +121,14 @@ impl Runner for Requests {
                 say(&mut |stream| drop(stream.render(status, text)), stream);
             }
         }
+    }
+
+    fn stopping(&self, reason: StopReason) {
+        let process = self.process;
+        let name = String::from_utf8_lossy(&process.settings.process_group);
+        let line = format!("Shutdown requested for daemon process '{name}'.");
+        log::plain(&process.log, Level::Info, &line);
+        self.ending.begin(process, reason_name(reason));
     }
 
     fn signal(&self, signal: i32) {
@@ -251,7 +262,7 @@ fn now() -> i64 {
 }
 
 /// `shutdown_reason` of the event.
-pub(super) fn reason_name(reason: StopReason) -> &'static str {
+fn reason_name(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Retired(why) => why.name(),
         StopReason::Quit(_) | StopReason::Alone => Retire::ShutdownSignal.name(),
