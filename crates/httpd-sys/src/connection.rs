@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use apr_sys as raw;
 
@@ -38,6 +39,30 @@ impl<'r> Connection<'r> {
     pub fn close_after_response(self) {
         // SAFETY: alive, and the request's thread is the one that may write.
         unsafe { (*self.as_ptr()).keepalive = raw::AP_CONN_CLOSE }
+    }
+
+    /// Sets how long a read or a write may wait for the client, and returns how long it might so
+    /// far. `None`, with nothing set, where the connection is a stream among others, which share
+    /// that time.
+    pub fn set_timeout(self, time: Duration) -> Option<Duration> {
+        // SAFETY: alive, and the request's thread is the one that may use its socket; a secondary
+        // connection has its primary one's.
+        unsafe {
+            if !(*self.as_ptr()).master.is_null() {
+                return None;
+            }
+            let socket = raw::ap_get_conn_socket(self.as_ptr());
+            if socket.is_null() {
+                return None;
+            }
+            let mut before = 0;
+            raw::apr_socket_timeout_get(socket, &mut before);
+            // One that waits for ever, which the server has no use for, is left alone.
+            let before = Duration::from_micros(u64::try_from(before).ok()?);
+            let new = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+            raw::apr_socket_timeout_set(socket, new);
+            Some(before)
+        }
     }
 
     /// Our address.

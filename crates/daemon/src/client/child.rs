@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::SegQueue;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_send_buffer_size, set_socket_timeout,
+};
 
 use super::error::{Error, ErrorKind};
 use super::pool::Pool;
@@ -178,6 +180,13 @@ impl Child {
         let (near, far) = stream_pair(options.socket_timeout).map_err(fail)?;
         for timeout in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&near, timeout, Some(SLICE)).map_err(|error| fail(error.into()))?;
+        }
+        // A system that does not want to has its own choice.
+        if options.send_buffer > 0 {
+            let _ = set_socket_send_buffer_size(&far, options.send_buffer as usize);
+        }
+        if options.receive_buffer > 0 {
+            let _ = set_socket_recv_buffer_size(&far, options.receive_buffer as usize);
         }
         let message = Connect {
             group: group.entry.group,

@@ -36,6 +36,10 @@ pub struct Options {
     pub capacity: u32,
     /// Idle connections are closed after so long; shorter than the workers' own time.
     pub idle: Duration,
+    /// Bytes of the worker's send buffer in new connections; 0 for the platform's choice.
+    pub send_buffer: u32,
+    /// Bytes of the worker's receive buffer in new connections; 0 for the platform's choice.
+    pub receive_buffer: u32,
 }
 
 impl Default for Options {
@@ -48,6 +52,8 @@ impl Default for Options {
             deadline: None,
             capacity: 0,
             idle: Duration::from_secs(10),
+            send_buffer: 0,
+            receive_buffer: 0,
         }
     }
 }

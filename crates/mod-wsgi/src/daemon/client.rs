@@ -29,6 +29,13 @@ pub(super) struct Line {
     pub(super) flush_delay: Duration,
     /// Bytes of a response after which there is a flush in any case.
     pub(super) flush_limit: usize,
+    /// Longest line of a response's head.
+    pub(super) header_limit: usize,
+    /// How long to wait for the client while it is sent a response, if that is another time than
+    /// usual.
+    pub(super) client_timeout: Option<Duration>,
+    /// `socket-timeout`; where there is none, each server's `Timeout` holds.
+    pub(super) socket_timeout: Option<Duration>,
     /// The only application group of its processes.
     sole: Option<Sole>,
 }
@@ -75,9 +82,14 @@ pub(crate) fn join(main: Server<'_>) {
                     deadline: process.request_limit(),
                     capacity: process.threads.saturating_add(waiting.max(1)),
                     idle: Duration::from_secs(10),
+                    send_buffer: process.send_buffer_size,
+                    receive_buffer: process.receive_buffer_size,
                 },
                 flush_delay: process.response_flush_delay,
                 flush_limit: process.flush_limit(),
+                header_limit: process.header_line_limit(),
+                client_timeout: process.response_socket_limit(),
+                socket_timeout: process.socket_timeout,
                 sole: tenants.sole(&process.name),
             })
         })

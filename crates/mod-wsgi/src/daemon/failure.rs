@@ -7,8 +7,8 @@ use daemon::client::{Error, ErrorKind};
 use engine_api::{Fault, FaultKind};
 use httpd_sys::{Level, Status};
 use log_codes::{
-    WSGI0116, WSGI0117, WSGI0118, WSGI0119, WSGI0120, WSGI0121, WSGI0124, WSGI0126, WSGI0145,
-    WSGI0146, WSGI0147, WSGI0148,
+    WSGI0116, WSGI0117, WSGI0118, WSGI0119, WSGI0120, WSGI0121, WSGI0124, WSGI0126, WSGI0144,
+    WSGI0145, WSGI0146, WSGI0147, WSGI0148,
 };
 
 use crate::groups::Known;
@@ -109,6 +109,13 @@ pub(super) fn no_body(host: &mut RequestHost<'_, '_>, fault: &Fault) -> Status {
 pub(super) fn too_large(host: &mut RequestHost<'_, '_>, known: &Known) -> Status {
     let name = known.group.process.name.as_slice();
     log::request(host.request(), WSGI0121.message([&name, &CHANNEL]));
+    end(host, 500)
+}
+
+/// The response's head has a line that is longer than one may be.
+pub(super) fn header_too_long(host: &mut RequestHost<'_, '_>, known: &Known) -> Status {
+    let name = known.group.process.name.as_slice();
+    log::request(host.request(), WSGI0144.message([&name]));
     end(host, 500)
 }
 

@@ -104,7 +104,8 @@ fn describe(
         idle: IDLE,
         maximum_requests: process.maximum_requests.into(),
         startup: process.startup_timeout.unwrap_or_default(),
-        graceful: process.graceful_timeout,
+        // No time is at once, which the supervisor has no other word for.
+        graceful: process.graceful_timeout.max(Duration::from_millis(1)),
         eviction: process.eviction_timeout.unwrap_or_default(),
         shutdown: process.shutdown_timeout.unwrap_or_default(),
         interval: process.restart_interval.unwrap_or_default(),

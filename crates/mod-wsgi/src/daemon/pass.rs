@@ -7,7 +7,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daemon::client::{BodyFault, Event, Exchange, Part};
+use daemon::client::{BodyFault, Event, Exchange, Options, Part};
 use daemon::wire::{
     CancelReason, EnvironWriter, Facts, FaultKind as Told, ResponseHead, TooLarge, Value, field,
 };
@@ -49,11 +49,18 @@ pub(crate) fn pass(
     if write(&mut frame, request, body, small.as_deref(), host).is_err() {
         return failure::too_large(host, known);
     }
-    let exchange = match child.send(&line.group, &mut frame, &line.options) {
+    let timeout = line.socket_timeout.unwrap_or_else(|| host.request().server().timeout());
+    let options = Options { socket_timeout: timeout, ..line.options };
+    let exchange = match child.send(&line.group, &mut frame, &options) {
         Ok(exchange) => exchange,
         Err(error) => return failure::of_exchange(host, known, &error),
     };
-    relay(known, line, exchange, host)
+    let connection = host.request().connection();
+    let before = line.client_timeout.and_then(|timeout| connection.set_timeout(timeout));
+    let status = relay(known, line, exchange, host);
+    // The connection may have other requests to come.
+    before.map(|before| connection.set_timeout(before));
+    status
 }
 
 /// Reads a body that is so small that it can travel with the request; `None` if it is not.
@@ -146,6 +153,10 @@ fn relay(
                     Err(error) => return failure::of_exchange(host, known, &error),
                 }
             }
+            Ok(Event::Head { head, .. }) if longest_line(&head) > line.header_limit => {
+                exchange.cancel(CancelReason::ClientGone);
+                return failure::header_too_long(host, known);
+            }
             Ok(Event::Head { head, flush, end }) => {
                 has_head = !flush && !end;
                 begin(host, &head, flags(flush, end))
@@ -181,6 +192,11 @@ fn relay(
 fn give_up(exchange: Exchange<'_>, host: &mut RequestHost<'_, '_>, fault: &Fault) -> Status {
     exchange.cancel(CancelReason::ClientGone);
     failure::of_client(host, fault)
+}
+
+/// Length of the longest line in a response's head, without its end.
+fn longest_line(head: &ResponseHead<'_>) -> usize {
+    head.headers().map(|(name, value)| name.len() + b": ".len() + value.len()).max().unwrap_or(0)
 }
 
 /// Sets the head of the response.

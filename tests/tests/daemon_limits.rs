@@ -1,0 +1,162 @@
+//! Options of `WSGIDaemonProcess` that limit a request: how long it may wait, run and be sent, and
+//! how large its head may be.
+//!
+//! Times are short, and only what must not be later is asserted, with a margin for a busy machine.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use tests::{Mpm, Server, Site, matrix};
+
+const SCRIPT: &str = r#"
+import time
+
+def application(environ, start_response):
+    what, _, number = environ['QUERY_STRING'].partition('=')
+    headers = [('Content-Type', 'text/plain')]
+    if what == 'header':
+        headers.append(('X-Long', 'x' * int(number)))
+    if what == 'sleep':
+        time.sleep(float(number))
+    start_response('200 OK', headers)
+    if what == 'large':
+        return (b'x' * 65536 for part in range(int(number)))
+    return [b'done']
+"#;
+
+/// A server whose application `/` is in a group with these options.
+fn serve(options: &str) -> Server {
+    Site::new(Mpm::Event, &matrix::python())
+        .conf(format!("WSGIDaemonProcess d {options}"))
+        .conf("WSGIProcessGroup d")
+        .mount("/", "app.wsgi", SCRIPT)
+        .start()
+}
+
+/// A request on a thread of its own.
+fn get(server: &Server, path: &'static str) -> std::thread::JoinHandle<(u16, Duration)> {
+    let address = server.address();
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        let response = tests::http::request(address, "GET", path, &[], b"").unwrap();
+        (response.status, begun.elapsed())
+    })
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+/// What takes a second must not take so long.
+const LATE: Duration = Duration::from_secs(6);
+
+#[test]
+fn header_buffer_size() {
+    // A line of the response's head may have two bytes less.
+    for (options, most) in [("", 32766), ("header-buffer-size=8192", 8190)] {
+        let server = serve(options);
+        let value = most - "X-Long: ".len();
+        let response = server.get(&format!("/?header={value}")).with_status(200);
+        assert_eq!(response.header("X-Long").unwrap().len(), value);
+        assert_eq!(server.get(&format!("/?header={}", value + 1)).status, 500);
+        server.log().expect("WSGI0144: Response header line too long from daemon process 'd'.");
+        // The process serves on.
+        assert_eq!(server.get("/").status, 200);
+        server.stop();
+    }
+}
+
+#[test]
+fn socket_timeout() {
+    let server = serve("socket-timeout=1");
+    let (status, time) = get(&server, "/?sleep=8").join().unwrap();
+    assert_eq!(status, 504);
+    assert!(time < LATE, "{time:?}");
+    server.log().expect("WSGI0145: Timeout when reading response headers from daemon process 'd'.");
+    assert_eq!(server.get("/").status, 200);
+    server.stop();
+}
+
+#[test]
+fn without_socket_timeout_the_timeout_of_the_virtual_host_holds() {
+    let server = Site::new(Mpm::Event, &matrix::python())
+        .conf("WSGIDaemonProcess d")
+        .conf("WSGIProcessGroup d")
+        .mount("/", "app.wsgi", SCRIPT)
+        .conf("<VirtualHost *>\nServerName localhost\nTimeout 1\n</VirtualHost>")
+        .start();
+    let (status, time) = get(&server, "/?sleep=8").join().unwrap();
+    assert_eq!(status, 504);
+    assert!(time < LATE, "{time:?}");
+    server.log().expect("WSGI0145: Timeout when reading response headers");
+    server.stop();
+}
+
+#[test]
+fn request_timeout() {
+    // 1 s times 1 + ln(5) is 2.6 s.
+    let server = serve("threads=5 request-timeout=1 shutdown-timeout=1");
+    assert_eq!(get(&server, "/?sleep=1.5").join().unwrap().0, 200);
+    server.stop();
+    let server =
+        serve("threads=5 request-timeout=1 request-timeout-scaling=Off shutdown-timeout=1");
+    let (status, time) = get(&server, "/?sleep=8").join().unwrap();
+    assert_eq!(status, 504);
+    assert!(time < LATE, "{time:?}");
+    server.abandon();
+}
+
+#[test]
+fn queue_timeout() {
+    let server = serve("threads=1 queue-timeout=1");
+    assert_eq!(server.get("/").status, 200);
+    let first = get(&server, "/?sleep=4");
+    std::thread::sleep(SHORT);
+    let (status, time) = get(&server, "/").join().unwrap();
+    assert_eq!(status, 504);
+    assert!(time < Duration::from_millis(3500), "{time:?}");
+    server.log().expect("WSGI0084: Queue timeout expired for WSGI daemon process 'd'.");
+    assert_eq!(first.join().unwrap().0, 200);
+    server.stop();
+}
+
+#[test]
+fn listen_backlog_and_connect_timeout() {
+    let server = serve("threads=1 listen-backlog=1 connect-timeout=1");
+    assert_eq!(server.get("/").status, 200);
+    let first = get(&server, "/?sleep=4");
+    std::thread::sleep(SHORT);
+    let second = get(&server, "/");
+    std::thread::sleep(SHORT);
+    let (status, time) = get(&server, "/").join().unwrap();
+    assert_eq!(status, 503);
+    assert!(time < Duration::from_millis(3000), "{time:?}");
+    server.log().expect("WSGI0116: Unable to connect to WSGI daemon process 'd'");
+    assert_eq!(first.join().unwrap().0, 200);
+    assert_eq!(second.join().unwrap().0, 200);
+    server.stop();
+}
+
+#[test]
+fn response_socket_timeout() {
+    let server = serve("response-socket-timeout=1");
+    const PARTS: usize = 1024;
+    let mut connection = server.connect();
+    let head = tests::http::head("GET", "/?large=1024", &[("Host", "localhost")], 0);
+    connection.send(head).unwrap();
+    // The client reads nothing for longer than that.
+    std::thread::sleep(Duration::from_secs(4));
+    let rest = connection.rest();
+    assert!(rest.unwrap().len() < PARTS * 65536);
+    assert_eq!(server.get("/").status, 200);
+    server.stop();
+}
+
+#[test]
+fn buffer_sizes_are_no_obstacle() {
+    let server = serve(
+        "send-buffer-size=512 receive-buffer-size=512 response-buffer-size=65536 \
+         response-flush-delay=0",
+    );
+    let response = server.get("/?large=40").with_status(200);
+    assert_eq!(response.text().len(), 40 * 65536);
+    server.stop();
+}
