@@ -25,8 +25,10 @@
 #![allow(clippy::unwrap_used, reason = "the only consumers are tests, where a panic is the report")]
 
 pub mod conformance;
+mod daemon;
 mod express;
 pub mod http;
+mod load;
 pub mod log;
 pub mod matrix;
 mod package;
@@ -38,6 +40,7 @@ mod site;
 mod venv;
 
 pub use express::Express;
+pub use load::Load;
 pub use matrix::{Mode, Mpm, Tier};
 pub use package::Package;
 pub use server::Server;

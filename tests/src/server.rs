@@ -95,7 +95,8 @@ impl Server {
             }
             let ready =
                 self.connect_to("/.ready").is_ok_and(|r| r.status == 200 && r.is_complete());
-            (ready && self.log.generations() > 0).then_some(true)
+            let begun = self.log.generations() > 0 || self.site.is_one_process();
+            (ready && begun).then_some(true)
         });
         match answered {
             Some(true) => Ok(()),

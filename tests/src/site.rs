@@ -50,6 +50,7 @@ pub struct Site {
     log_level: String,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    arguments: Vec<String>,
 }
 
 /// What `httpd -t` said.
@@ -91,6 +92,7 @@ impl Site {
             log_level: "info".to_owned(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            arguments: Vec::new(),
         };
         make_dir(&site.path("htdocs")).unwrap();
         site.write("ready.txt", "ready\n");
@@ -168,6 +170,12 @@ impl Site {
         self
     }
 
+    /// Adds an argument to httpd's own: `-X`.
+    pub fn argument(mut self, argument: &str) -> Site {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     /// The directory of the site.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -222,6 +230,11 @@ impl Site {
         })
     }
 
+    /// Whether it has no parent and children: such a server does not say that it is ready.
+    pub(crate) fn is_one_process(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "-X")
+    }
+
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
@@ -265,7 +278,7 @@ impl Site {
         if !self.wrapper.is_empty() {
             command.arg(httpd);
         }
-        command.arg("-d").arg(self.dir()).arg("-f").arg(config);
+        command.arg("-d").arg(self.dir()).arg("-f").arg(config).args(&self.arguments);
         command.env_clear().env(MARK, self.dir());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("LANG", "C.UTF-8");
