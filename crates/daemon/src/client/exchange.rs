@@ -6,6 +6,8 @@
 //! (DRAIN). A connection that ends without either may have run the request, which is then never
 //! repeated.
 
+mod upload;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -17,13 +19,11 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 
 use super::child::{Child, Chosen, Group};
 use super::error::{Error, ErrorKind};
-use super::event::{BodyFault, Event, Part, Phase, understand};
+use super::event::{Event, Phase, understand};
 use super::transfer::{is_readable, receive_within, send_all};
 use super::{Options, SLICE};
 use crate::sys::{monotonic_us, unread};
-use crate::wire::{
-    self, Attempt, CancelReason, Decoder, Fault, FaultKind, Flags, Header, Hello, Kind, MAX_PART,
-};
+use crate::wire::{self, Attempt, CancelReason, Decoder, Fault, FaultKind, Header, Hello, Kind};
 
 /// One request and its response. Dropping it before its end closes the connection, which tells the
 /// worker that the answer is not wanted.
@@ -59,11 +59,8 @@ pub struct Exchange<'c> {
     buffers: [Vec<u8>; 2],
 }
 
-/// Where the request's body comes from; see [`Exchange::pull`].
-type Read<'f, 't> = dyn FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>> + 'f;
-
-/// Bytes of the request's body in one go.
-const PULL: usize = 64 << 10;
+const NO_RESPONSE: &str = "there was no response in time";
+const WAITED: &str = "it waited too long for a process";
 
 impl Child {
     /// Sends a finished REQ to a worker of a group.
@@ -153,60 +150,6 @@ impl Exchange<'_> {
         self.connection.as_ref().is_none_or(|(fd, _)| is_readable(fd.as_fd(), limit))
     }
 
-    /// Answers [`Event::Read`]: calls `read` for the body, the first time so that it waits for at
-    /// least one byte, and then, while there is room, so that it does not wait.
-    ///
-    /// # Errors
-    /// The worker does not take it. What `read` fails with is told to the worker, which will say
-    /// more, so this is no error here.
-    pub fn pull<'t>(
-        &mut self,
-        credit: u32,
-        mut read: impl FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>>,
-    ) -> Result<(), Error> {
-        let [mut now, mut next] = std::mem::take(&mut self.buffers);
-        let done = self.pull_with(credit, &mut read, &mut now, &mut next);
-        self.buffers = [now, next];
-        done
-    }
-
-    /// Answers [`Event::Read`] with a part of the body, of which no more comes in answer to this
-    /// READ if `pause`, and none at all if `end`.
-    ///
-    /// # Errors
-    /// The worker does not take it, or did not ask for so much.
-    pub fn data(&mut self, bytes: &[u8], pause: bool, end: bool) -> Result<(), Error> {
-        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Some(left) = self.credit.and_then(|credit| credit.checked_sub(count)) else {
-            return Err(self.error(ErrorKind::Other, "the worker did not ask for so much"));
-        };
-        let end = end || (self.body_left >= 0 && self.body_left == i64::from(count));
-        let pause = pause || left == 0;
-        if self.body_left >= 0 {
-            self.body_left = (self.body_left - i64::from(count)).max(0);
-        }
-        let flags = match (end, pause) {
-            (true, _) => Flags::END,
-            (_, true) => Flags::PAUSE,
-            _ => Flags::NONE,
-        };
-        self.credit = if flags == Flags::NONE { Some(left) } else { None };
-        debug_assert!(bytes.len() <= MAX_PART);
-        let header = Header::new(Kind::Data, flags, self.id, bytes.len()).encode();
-        self.say(&[&header, bytes])
-    }
-
-    /// Answers [`Event::Read`]: there is no more of the body.
-    ///
-    /// # Errors
-    /// The worker does not take it.
-    pub fn fail(&mut self, fault: &BodyFault<'_>) -> Result<(), Error> {
-        let BodyFault { kind, status, errno, text } = *fault;
-        let frame = Fault { kind, status, errno, text: text.as_bytes() };
-        self.credit = None;
-        self.say(&[&frame.encode(self.id, Flags::NONE)])
-    }
-
     /// Gives up, telling the worker why.
     pub fn cancel(mut self, reason: CancelReason) {
         self.hang_up(reason);
@@ -237,8 +180,11 @@ impl Exchange<'_> {
             }
             // Before the request is sent: what it brings about may have failed before we hear of it.
             self.failures = self.child.board.failures(self.group.number());
-            let until = self.queued + self.options.connect_timeout;
-            let chosen = self.child.choose(self.group, self.generation, self.options, until)?;
+            let limits = [self.queue_until(), self.deadline()];
+            let until = limits.into_iter().flatten().min();
+            let until = until.map_or(self.connect_until(), |at| at.min(self.connect_until()));
+            let chosen = self.child.choose(self.group, self.generation, self.options, until);
+            let chosen = chosen.map_err(|error| self.by_time(error))?;
             let idle = self.child.idle(self.group, &chosen, self.options.domain);
             let is_new = idle.is_none();
             let fd = match idle {
@@ -288,6 +234,37 @@ impl Exchange<'_> {
         }
     }
 
+    fn connect_until(&self) -> Instant {
+        self.queued + self.options.connect_timeout
+    }
+
+    /// When it has waited for too long, unless somebody looks at it.
+    fn queue_until(&self) -> Option<Instant> {
+        self.options.queue_timeout.map(|limit| self.queued + limit)
+    }
+
+    /// When there must be a response.
+    fn deadline(&self) -> Option<Instant> {
+        let before_head = self.phase != Phase::Head;
+        self.options.deadline.filter(|_| before_head).map(|limit| self.begun + limit)
+    }
+
+    fn is_past(limit: Option<Instant>) -> bool {
+        limit.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// That no worker could be had in time is told by the time that was up first.
+    fn by_time(&self, error: Error) -> Error {
+        let waited = matches!(error.kind, ErrorKind::NotReady | ErrorKind::Full);
+        if waited && Self::is_past(self.deadline()) {
+            return self.error(ErrorKind::Deadline, NO_RESPONSE);
+        }
+        if waited && Self::is_past(self.queue_until()) {
+            return self.error(ErrorKind::QueueTimeout, WAITED);
+        }
+        error
+    }
+
     /// The request was surely not looked at: sends it elsewhere.
     fn again(&mut self) -> Result<(), Error> {
         if self.phase != Phase::Sent {
@@ -314,6 +291,7 @@ impl Exchange<'_> {
         let group = self.group.number();
         let board = &self.child.board;
         let until = Instant::now() + self.options.connect_timeout.max(self.options.socket_timeout);
+        let until = self.deadline().map_or(until, |at| at.min(until));
         // No worker is held while it waits.
         self.connection = None;
         self.reset();
@@ -385,15 +363,13 @@ impl Exchange<'_> {
     /// Receives something more.
     fn receive(&mut self) -> Result<(), Error> {
         let silent = Instant::now();
-        let mut queue_until = match (self.phase, self.options.queue_timeout) {
-            (Phase::Sent, Some(limit)) => Some(self.queued + limit),
-            _ => None,
-        };
-        let deadline = match self.phase {
-            Phase::Head => None,
-            _ => self.options.deadline.map(|limit| self.begun + limit),
-        };
+        let mut queue_until = self.queue_until().filter(|_| self.phase == Phase::Sent);
+        let deadline = self.deadline();
         loop {
+            // Whatever else the worker says meanwhile.
+            if Self::is_past(deadline) {
+                return Err(self.too_late());
+            }
             let Some((fd, chosen)) = &self.connection else {
                 return Err(self.error(ErrorKind::Other, "it is over"));
             };
@@ -421,18 +397,11 @@ impl Exchange<'_> {
                     let now = Instant::now();
                     if queue_until.is_some_and(|at| now >= at) {
                         if unread(fd.as_fd()) > 0 {
-                            let text = "it waited too long for a process";
-                            let error = self.error(ErrorKind::QueueTimeout, text);
+                            let error = self.error(ErrorKind::QueueTimeout, WAITED);
                             self.drop_connection();
                             return Err(error);
                         }
                         queue_until = None;
-                    }
-                    if deadline.is_some_and(|at| now >= at) {
-                        let text = "there was no response in time";
-                        let error = self.error(ErrorKind::Deadline, text);
-                        self.hang_up(CancelReason::Deadline);
-                        return Err(error);
                     }
                     if silent.elapsed() >= self.options.socket_timeout {
                         let text = "the timeout has expired";
@@ -464,6 +433,13 @@ impl Exchange<'_> {
         }
     }
 
+    /// There is no response in the time for it.
+    fn too_late(&mut self) -> Error {
+        let error = self.error(ErrorKind::Deadline, NO_RESPONSE);
+        self.hang_up(CancelReason::Deadline);
+        error
+    }
+
     /// The worker says nothing more.
     fn closed(&mut self) -> Error {
         let error = match self.phase {
@@ -487,58 +463,28 @@ impl Exchange<'_> {
 
     /// Says something that is no request.
     fn say(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+        let deadline = self.deadline();
+        if Self::is_past(deadline) {
+            return Err(self.too_late());
+        }
+        let timeout = self.options.socket_timeout;
+        let timeout = deadline
+            .map_or(timeout, |at| at.saturating_duration_since(Instant::now()).min(timeout));
         let Some((fd, chosen)) = &self.connection else {
             return Err(self.error(ErrorKind::Other, "it is over"));
         };
-        let sent = send_all(fd.as_fd(), pieces, self.options.socket_timeout, || {
+        let sent = send_all(fd.as_fd(), pieces, timeout, || {
             self.child.board.is_over(chosen.in_flight.slot(), chosen.epoch)
         });
         match sent {
             Ok(()) => Ok(()),
+            Err(_) if Self::is_past(deadline) => Err(self.too_late()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let error = self.error(ErrorKind::Timeout, "the timeout has expired");
                 self.drop_connection();
                 Err(error)
             }
             Err(_) => Err(self.closed()),
-        }
-    }
-
-    fn pull_with<'t>(
-        &mut self,
-        credit: u32,
-        read: &mut Read<'_, 't>,
-        now: &mut Vec<u8>,
-        next: &mut Vec<u8>,
-    ) -> Result<(), Error> {
-        let size = |left: u32| PULL.min(left as usize).max(1);
-        let mut left = credit;
-        now.resize(size(left), 0);
-        let mut count = match read(now, true) {
-            Ok(Part::Bytes(count)) => count.min(now.len()),
-            Ok(Part::NotNow | Part::End) => return self.data(&[], true, true),
-            Err(fault) => return self.fail(&fault),
-        };
-        loop {
-            left -= count as u32;
-            let known_end = self.body_left >= 0 && self.body_left <= count as i64;
-            if left == 0 || known_end {
-                return self.data(&now[..count], true, known_end);
-            }
-            next.resize(size(left), 0);
-            match read(next, false) {
-                Ok(Part::Bytes(more)) => {
-                    self.data(&now[..count], false, false)?;
-                    count = more.min(next.len());
-                    std::mem::swap(now, next);
-                }
-                Ok(Part::NotNow) => return self.data(&now[..count], true, false),
-                Ok(Part::End) => return self.data(&now[..count], true, true),
-                Err(fault) => {
-                    self.data(&now[..count], false, false)?;
-                    return self.fail(&fault);
-                }
-            }
         }
     }
 

@@ -311,3 +311,35 @@ fn a_full_group_is_waited_for_and_then_given_up() {
         });
     });
 }
+
+#[test]
+fn a_deadline_holds_whatever_the_worker_does() {
+    let (app, stage) = one(2);
+    stage.run(|stage| {
+        let late = |path: &str, ask: &Ask<'_>| {
+            let begun = std::time::Instant::now();
+            let error = stage.ask(path, ask).error.unwrap();
+            assert_eq!(error.kind(), ErrorKind::Deadline, "{path}");
+            assert!(begun.elapsed() < Duration::from_secs(4), "{path}: {:?}", begun.elapsed());
+        };
+        let mut ask = Ask::default();
+        ask.options.deadline = Some(Duration::from_millis(150));
+        // It talks all the time, though it does not respond.
+        late("chatter/6000", &ask);
+        // It does not read what it has asked for.
+        let body = vec![0; 3_000_000];
+        late("dawdle/6000", &Ask { body: &body, ..ask });
+        // There is nobody to ask.
+        let slot = stage.board.slot(stage.entry.first);
+        stage.board.set_slot(stage.entry.first, &Slot { state: State::Draining, ..slot });
+        stage.board.set_status(stage.entry.group, Status::Starting);
+        late("hello", &ask);
+        ask.options.deadline = None;
+        ask.options.queue_timeout = Some(Duration::from_millis(50));
+        assert_eq!(stage.ask("hello", &ask).error.unwrap().kind(), ErrorKind::QueueTimeout);
+        stage.board.set_slot(stage.entry.first, &slot);
+        stage.board.announce(stage.entry.group);
+        app.give_up.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(stage.get("hello").is_hello());
+    });
+}

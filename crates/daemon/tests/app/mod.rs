@@ -2,7 +2,7 @@
 //! `PATH`.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub struct App {
     pub inside: AtomicUsize,
     pub most: AtomicUsize,
     pub signals: Mutex<Vec<i32>>,
+    /// What takes long ends.
+    pub give_up: AtomicBool,
 }
 
 impl App {
@@ -216,6 +218,28 @@ impl App {
             "truncate" => respond(stream, Some(&head), b"half of", Send::TRUNCATED),
             "vanish" => respond(stream, Some(&head), b"half of", Send::NONE),
             "nothing" => Ok(()),
+            // Logs all the time.
+            "chatter" => {
+                for _ in 0..number {
+                    if self.give_up.load(SeqCst) || stream.client_gone() {
+                        break;
+                    }
+                    stream.log(&[Record::new(6, 0, b"chatter")]);
+                    self.detached(domain, || sleep(Duration::from_millis(1)));
+                }
+                Ok(())
+            }
+            // Reads a little of its body at a time.
+            "dawdle" => {
+                let mut buffer = vec![0; 100];
+                for _ in 0..number {
+                    if self.give_up.load(SeqCst) || read(stream, &mut buffer).is_err() {
+                        break;
+                    }
+                    self.detached(domain, || sleep(Duration::from_millis(1)));
+                }
+                Ok(())
+            }
             "render" => stream.render(503, b"no, thank you"),
             "panic" => panic!("this is what the test is about"),
             "later" if !request.facts().stay => stream.later(),
