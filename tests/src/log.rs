@@ -268,6 +268,8 @@ impl Line {
         match self.level.as_str() {
             "info" | "debug" => false,
             level if level.starts_with("trace") => false,
+            // What an option does not do yet is told to whoever gives it.
+            "notice" if self.rest.contains(": not in force yet: ") => false,
             "notice" => !ORDINARY.iter().any(|text| self.rest.starts_with(text)),
             "" => !self.raw.is_empty(),
             _ => !BUSY.iter().any(|text| self.rest.starts_with(text)),

@@ -56,6 +56,11 @@ fn check_groups(pass: &PostConfigPass<'_>) -> Result<(), String> {
         let line = group.place.line;
         groups::resolve(&group, &machine)
             .map_err(|error| format!("WSGIDaemonProcess {name} in line {line}: {error}"))?;
+        let idle = groups::not_yet(&group.process);
+        if !idle.is_empty() && pass.kind == StartPass::Serve {
+            let text = format!("Daemon process '{name}': not in force yet: {}.", idle.join(", "));
+            pass.server.logger::<Wsgi>().log(Level::Notice, httpd_sys::here!(), 0, text.as_bytes());
+        }
         if !group.process.is_reachable() && pass.kind != StartPass::Check {
             let logger = pass.server.logger::<Wsgi>();
             let message = WSGI1003.message([&group.process.name]).to_bytes();
