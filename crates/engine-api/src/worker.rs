@@ -10,6 +10,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,8 @@ pub struct Config {
     pub log_level: u32,
     /// How long the end may take, in milliseconds; 0 for any time.
     pub shutdown_ms: u32,
+    /// Times after which something is done about requests and the process.
+    pub limits: Limits,
     /// What `ps` is to show; absent to leave it.
     pub display_name: Option<Vec<u8>>,
     /// `LC_ALL` was set by the configuration: the C library is told.
@@ -133,6 +136,23 @@ pub struct Config {
     pub home: Option<Vec<u8>>,
     /// The root directory was changed to this; paths of scripts are given without it.
     pub chroot: Option<Vec<u8>>,
+}
+
+/// Times after which something is done about requests and the process; none is any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `request-timeout`, in seconds, as it is written.
+    pub request_seconds: u64,
+    /// How long a request may run.
+    pub request: Option<Duration>,
+    /// How long it may go on once it was interrupted; without it, it is not interrupted.
+    pub interrupt: Option<Duration>,
+    /// How long the process may be without requests.
+    pub inactivity: Option<Duration>,
+    /// How long Python's lock may not be had.
+    pub deadlock: Option<Duration>,
+    /// How long the application may take to load once it is asked for.
+    pub startup: Option<Duration>,
 }
 
 /// [`InterpreterOptions`], kept.

@@ -42,7 +42,7 @@ pub(crate) fn decide(
     let attached = group.interpreter.attach(|py| {
         let question = Question { py, hook, group, log: &client };
         // What the script raised itself is dealt with; the rest is want of memory and the like.
-        question.ask(&client, names).unwrap_or_else(|Failed| Verdict::Failed)
+        question.ask(&client, names).unwrap_or(Verdict::Failed)
     });
     attached.map_err(|error| not_attached(group, &client, &error))
 }

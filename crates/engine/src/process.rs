@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use crate::group::{Group, interpreter_name};
 use crate::log;
 use crate::settings::Settings;
+use crate::worker::Watchdog;
 
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
@@ -37,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) runtime: Runtime,
     /// The supervisor's ear, in a worker.
     pub(crate) worker: Option<Handle>,
+    /// Limits of time, in a worker that has some.
+    pub(crate) watchdog: OnceLock<Arc<Watchdog>>,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
     pools: ArcSwap<FxHashMap<Vec<u8>, Arc<Pool>>>,
@@ -64,6 +67,7 @@ impl Process {
             log,
             runtime,
             worker,
+            watchdog: OnceLock::new(),
             stopping: AtomicBool::new(false),
             pools: ArcSwap::default(),
         }

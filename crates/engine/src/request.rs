@@ -192,6 +192,10 @@ fn serve(
         request: true,
         on_change,
     };
+    let watchdog = group.process.watchdog.get();
+    if let Some(watchdog) = watchdog {
+        watchdog.enter(group, current::thread_id(|| group.process.runtime.is_main_thread()));
+    }
     let application = match group.scripts.callable(py, &ask) {
         Ok(application) => application,
         Err(Unusable::Broken) => return failed(500),
@@ -200,6 +204,9 @@ fn serve(
         Err(Unusable::NoCallable) if group.process.settings.embedded() => return failed(404),
         Err(Unusable::NoCallable) => return failed(500),
     };
+    if let Some(watchdog) = watchdog {
+        watchdog.loaded();
+    }
     let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
     let application_start = now();
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();

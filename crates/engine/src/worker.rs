@@ -9,7 +9,9 @@ mod ending;
 mod host;
 mod requests;
 mod signals;
+mod stacks;
 mod title;
+mod watchdog;
 
 use std::cell::UnsafeCell;
 use std::ffi::CString;
@@ -32,6 +34,7 @@ use ending::Ending;
 use requests::Requests;
 
 pub(crate) use requests::report_loaded;
+pub(crate) use watchdog::Watchdog;
 
 /// What a worker process has beside its Python.
 struct Place {
@@ -200,6 +203,10 @@ fn load(process: &'static Process, place: &Place, worker: &Worker) {
 /// Serves, and ends the process.
 fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! {
     let ending = Arc::new(Ending::default());
+    let watchdog = Watchdog::start(process, &place.config);
+    if let Some(watchdog) = &watchdog {
+        let _ = process.watchdog.set(Arc::clone(watchdog));
+    }
     let requests = Requests::new(process, &place.config, Arc::clone(&ending));
     let runner: Arc<dyn Runner> = Arc::new(requests);
     let limit = Duration::from_millis(place.config.shutdown_ms.into());

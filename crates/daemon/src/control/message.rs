@@ -42,6 +42,8 @@ pub enum Retire {
     Deadlock = 7,
     /// Has run for long enough.
     Interval = 8,
+    /// Its application did not load in time.
+    Startup = 9,
 }
 
 impl Retire {
@@ -55,6 +57,7 @@ impl Retire {
             6 => Retire::RequestTimeout,
             7 => Retire::Deadlock,
             8 => Retire::Interval,
+            9 => Retire::Startup,
             _ => return Err(Malformed("retires for an unknown reason")),
         })
     }
@@ -70,6 +73,7 @@ impl Retire {
             Retire::RequestTimeout => "request_timeout",
             Retire::Deadlock => "deadlock_timeout",
             Retire::Interval => "restart_interval",
+            Retire::Startup => "startup_timeout",
         }
     }
 }

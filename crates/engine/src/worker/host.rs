@@ -1,6 +1,7 @@
 //! A worker's side of the host table: the stream of a request, and the log of the process.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use daemon::wire;
 use daemon::worker::{self, Send, Stream};
@@ -9,6 +10,7 @@ use engine_api::{
 };
 
 use super::PLACE;
+use super::watchdog::Watchdog;
 
 /// The table that this process's engine calls.
 pub(super) static TABLE: HostTable = host_table::<ProcessLog>();
@@ -19,14 +21,26 @@ pub(super) struct StreamHost<'a, 's> {
     pub(super) level: Level,
     /// The file of the request, for records that do not travel with it.
     pub(super) script: &'a [u8],
+    pub(super) watchdog: Option<&'a Arc<Watchdog>>,
+}
+
+impl StreamHost<'_, '_> {
+    /// The request is active.
+    fn touch(&self) {
+        if let Some(watchdog) = self.watchdog {
+            watchdog.touch();
+        }
+    }
 }
 
 impl Host for StreamHost<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        self.touch();
         self.stream.read(buffer).map_err(fault)
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, Fault>> {
+        self.touch();
         self.stream.try_read(buffer).map(|read| read.map_err(fault))
     }
 
@@ -36,6 +50,7 @@ impl Host for StreamHost<'_, '_> {
         chunks: &[Bytes<'_>],
         flags: Flags,
     ) -> Result<(), Fault> {
+        self.touch();
         with_parts(head, chunks, |head, chunks| {
             self.stream.respond(head, chunks, send(flags)).map_err(fault)
         })
@@ -47,6 +62,7 @@ impl Host for StreamHost<'_, '_> {
         chunks: &[Bytes<'_>],
         flags: Flags,
     ) -> Option<Result<(), Fault>> {
+        self.touch();
         with_parts(head, chunks, |head, chunks| {
             let sent = self.stream.try_respond(head, chunks, send(flags));
             sent.map(|sent| sent.map_err(fault))

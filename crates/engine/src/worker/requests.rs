@@ -79,7 +79,8 @@ impl Requests {
             lower_case: call.lower_case,
         };
         let on_change = if facts.stay { OnChange::Keep } else { OnChange::GiveBack };
-        let mut host = StreamHost { stream, level: call.level, script: call.script };
+        let watchdog = self.process.watchdog.get();
+        let mut host = StreamHost { stream, level: call.level, script: call.script, watchdog };
         Client::with(&host::TABLE, &mut host, |client| {
             request::answer(self.process, &described, client, on_change)
         })
@@ -97,6 +98,7 @@ impl Runner for Requests {
     }
 
     fn run(&self, request: &Request<'_>, stream: &mut Stream<'_>) {
+        let _running = self.process.watchdog.get().map(|watchdog| watchdog.begin());
         let answer = self.answer(request, stream);
         // What is said now may have to wait for a full socket.
         let say = |f: &mut (dyn FnMut(&mut Stream<'_>) + Send), stream: &mut Stream<'_>| {

@@ -103,7 +103,7 @@ fn describe(
         domains: 1,
         idle: IDLE,
         maximum_requests: process.maximum_requests.into(),
-        startup: process.startup_timeout.unwrap_or_default(),
+        // How long the application may take to load is the worker's business.
         // No time is at once, which the supervisor has no other word for.
         graceful: process.graceful_timeout.max(Duration::from_millis(1)),
         eviction: process.eviction_timeout.unwrap_or_default(),
@@ -192,6 +192,14 @@ fn payload(
         destroy: global.destroy_interpreter.unwrap_or(true),
         log_level: home.logger::<Wsgi>().level() as u32,
         shutdown_ms: milliseconds(process.shutdown_timeout.unwrap_or_default()),
+        limits: worker::Limits {
+            request_seconds: process.request_timeout.unwrap_or_default().as_secs(),
+            request: process.request_limit(),
+            interrupt: process.interrupt_timeout,
+            inactivity: process.inactivity_timeout,
+            deadlock: process.deadlock_timeout,
+            startup: process.startup_timeout,
+        },
         display_name: Some(process.title().unwrap_or_else(|| title(&process.name))),
         locale: process.locale.clone(),
         home: process.home.clone(),

@@ -150,8 +150,7 @@ pub(crate) fn check_preload(
 }
 
 /// Options that are read, and that nothing is done about so far.
-const NOT_YET: &[&str] =
-    &["deadlock-timeout", "inactivity-timeout", "interrupt-timeout", "server-metrics"];
+const NOT_YET: &[&str] = &["server-metrics"];
 
 /// Those of a group's options that nothing is done about so far.
 pub(crate) fn not_yet(process: &DaemonProcess) -> Vec<&'static str> {
@@ -256,8 +255,8 @@ mod tests {
     fn options_without_effect_are_options() {
         use wsgi_config::daemon_process::OPTIONS;
         assert!(NOT_YET.iter().all(|name| OPTIONS.iter().any(|rule| rule.name == *name)));
-        let process = DaemonProcess::parse(b"d threads=3 deadlock-timeout=5").unwrap();
-        assert_eq!(not_yet(&process), ["deadlock-timeout"]);
+        let process = DaemonProcess::parse(b"d threads=3 server-metrics=On").unwrap();
+        assert_eq!(not_yet(&process), ["server-metrics"]);
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! Where threads are, for the log, and interrupting one.
+//!
+//! A stack is asked for through Python's lock. If that cannot be had, `faulthandler` writes all of
+//! them from a signal handler, which needs no lock and may be a little wrong.
+//! See <https://docs.python.org/3/library/faulthandler.html> and
+//! <https://docs.python.org/3/c-api/init.html#c.PyThreadState_SetAsyncExc>.
+
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use engine_api::{Level, Record};
+use py::{Bound, Token, ffi};
+
+use crate::group::Group;
+use crate::log;
+use crate::process::Process;
+
+/// The signal whose handler writes stacks; nobody else's, so far as one can know.
+fn signal() -> i32 {
+    libc::SIGRTMAX() - 3
+}
+
+/// Has `faulthandler` wait for the signal. On the main thread, detached.
+pub(super) fn prepare(process: &'static Process) {
+    // Without it, stacks are had through the lock only.
+    let _ = process.runtime.main().attach(|py| {
+        let register = || {
+            let handler = py.import(c"faulthandler")?;
+            handler.call_method(c"register", &[&py.int(signal().into())?, &py.int(2)?])
+        };
+        let _: py::Result<'_, Bound<'_>> = register();
+    });
+}
+
+/// Logs the stacks of all threads that serve, by whatever way there is.
+pub(super) fn dump(process: &'static Process, limit: Duration) {
+    let (done, wait) = channel();
+    let ask = move || {
+        for group in process.groups() {
+            let lines = group.interpreter.attach(all_stacks).unwrap_or_default();
+            let records: Vec<_> =
+                lines.iter().map(|line| Record::new(Level::Warning, 0, line.as_bytes())).collect();
+            process.log.log(&records);
+        }
+        let _ = done.send(());
+    };
+    let asked = thread::Builder::new().name("wsgi-stacks".to_owned()).spawn(ask);
+    if asked.is_ok() && wait.recv_timeout(limit).is_ok() {
+        return;
+    }
+    let line = "Python's lock cannot be had; stacks as seen by faulthandler:";
+    log::plain(&process.log, Level::Warning, line);
+    // SAFETY: the signal is caught, by `prepare`; if that failed its default action would end the
+    // process, so it is not sent then.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let known = libc::sigaction(signal(), std::ptr::null(), &mut action) == 0;
+        if known && action.sa_sigaction != libc::SIG_DFL {
+            libc::raise(signal());
+        }
+    }
+}
+
+/// The stacks of all threads of the interpreter, innermost frame first.
+fn all_stacks(py: Token<'_>) -> Vec<String> {
+    let collect = || {
+        let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
+        let mut lines = Vec::new();
+        for item in frames.call_method(c"items", &[])?.items()? {
+            let pair = item.items()?;
+            let [ident, frame] = &pair[..] else { continue };
+            lines.extend(stack(py, frame, &ident.to_int()?.to_string())?);
+        }
+        Ok(lines)
+    };
+    let collected: py::Result<'_, Vec<String>> = collect();
+    collected.unwrap_or_default()
+}
+
+/// The lines of one stack.
+fn stack<'py>(py: Token<'py>, frame: &Bound<'py>, thread: &str) -> py::Result<'py, Vec<String>> {
+    let mut lines = Vec::new();
+    let mut frame = frame.attr_opt(c"f_code")?.map(|_| frame.clone());
+    while let Some(this) = frame {
+        let code = this.attr(c"f_code")?;
+        let file = code.attr(c"co_filename")?.to_text()?;
+        let name = code.attr(c"co_name")?.to_text()?;
+        let line = this.attr(c"f_lineno")?.to_int().unwrap_or(0);
+        let back = this.attr(c"f_back")?;
+        frame = (back.as_ptr() != py.none().as_ptr()).then_some(back);
+        let begin = if lines.is_empty() {
+            format!("Thread {thread} executing file")
+        } else {
+            "called from file".to_owned()
+        };
+        let end = if frame.is_some() { "," } else { "." };
+        lines.push(format!("{begin} \"{file}\", line {line}, in {name}{end}"));
+    }
+    Ok(lines)
+}
+
+/// Raises `RequestTimeout` in a thread that is still in its request, after logging where it is.
+/// Whether it was raised.
+pub(super) fn interrupt(
+    group: &'static Group,
+    ident: u64,
+    number: u64,
+    head: &str,
+    is_same: impl Fn() -> bool + Send,
+) -> bool {
+    let log = &group.process.log;
+    let raised = group.interpreter.attach(|py| {
+        let frames = || {
+            let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
+            let ident = i64::try_from(ident).unwrap_or(0);
+            let frame = frames.call_method(c"get", &[&py.int(ident)?])?;
+            stack(py, &frame, &number.to_string())
+        };
+        let lines: py::Result<'_, Vec<String>> = frames();
+        let lines = lines.unwrap_or_default();
+        let Ok(objects) = group.objects() else { return false };
+        // With the lock held the thread cannot come to its request's end.
+        if !is_same() {
+            return false;
+        }
+        let class = objects.core.request_timeout(py);
+        // SAFETY: attached to the interpreter of the thread; a class.
+        let count = unsafe { ffi::PyThreadState_SetAsyncExc(ident as _, class.as_ptr()) };
+        py.detach(|| {
+            log::plain(log, Level::Info, head);
+            lines.iter().for_each(|line| log::plain(log, Level::Info, line));
+        });
+        count > 0
+    });
+    raised.unwrap_or(false)
+}
+
+/// Takes back an exception that came too late for the request it was meant for. On that thread.
+pub(super) fn forget_interrupt(process: &'static Process, ident: u64) {
+    for group in process.groups() {
+        // SAFETY: attached; no exception is what takes one back.
+        let _ = group.interpreter.attach(|_| unsafe {
+            ffi::PyThreadState_SetAsyncExc(ident as _, std::ptr::null_mut())
+        });
+    }
+}
