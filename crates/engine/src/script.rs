@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use log_codes::WSGI1103;
@@ -100,7 +101,12 @@ struct Loading {
     by: Option<ThreadId>,
     /// Time stamp of the version that could not be loaded in place of the current one.
     failed: Option<i64>,
+    /// Time stamp of the version that other processes were asked to load, and when.
+    told: Option<(i64, Instant)>,
 }
+
+/// After so long without another process that has the new version, others are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A loaded version.
 struct Version {
@@ -167,8 +173,11 @@ impl Script {
             };
             match ask.on_change {
                 OnChange::Reload => {}
-                OnChange::GiveBack => return Err(Unusable::Outdated(stamp)),
-                OnChange::Keep => return current.globals(py),
+                OnChange::GiveBack if self.is_news(stamp) => {
+                    return Err(Unusable::Outdated(stamp));
+                }
+                // It was told already: nobody but the request that has found it waits.
+                OnChange::GiveBack | OnChange::Keep => return current.globals(py),
             }
             let Some(_turn) = self.try_turn() else {
                 return current.globals(py);
@@ -238,6 +247,18 @@ impl Script {
             false
         });
         required.then_some(stamp)
+    }
+
+    /// Whether nobody was told of a change to the version with this time stamp, lately; now somebody
+    /// is.
+    fn is_news(&self, stamp: i64) -> bool {
+        let mut loading = self.lock();
+        let lately = |(told, at): (i64, Instant)| told == stamp && at.elapsed() < ASK_AGAIN;
+        if loading.told.is_some_and(lately) {
+            return false;
+        }
+        loading.told = Some((stamp, Instant::now()));
+        true
     }
 
     fn bound_name<'py>(&self, py: Token<'py>) -> py::Result<'py, Bound<'py>> {

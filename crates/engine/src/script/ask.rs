@@ -38,7 +38,7 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum OnChange {
     /// Load it again, here.
     Reload,
-    /// Say so: other processes load it.
+    /// Say so to one request: other processes load it.
     GiveBack,
     /// Use what is loaded: others have tried, and failed.
     Keep,
