@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
 use tests::{Mpm, Python, Server, Setup, Site, Tier, matrix};
 
 /// Says which interpreter it is in, what it is called, and runs callbacks of extension modules.
@@ -341,24 +342,44 @@ def application(environ, start_response):
     }
 }
 
-/// Requests per second of four clients, measured for a second.
-fn rate(server: &Server) -> f64 {
-    let begun = std::time::Instant::now();
-    let served: usize = std::thread::scope(|scope| {
-        let client = || {
-            let mut served = 0;
-            while begun.elapsed().as_secs_f64() < 2.0 {
-                assert_eq!(server.get("/").status, 200);
-                served += 1;
-            }
-            served
-        };
+/// How long each measurement takes; many short ones, in turns, meet the same other work.
+const SLICE: Duration = Duration::from_millis(700);
+
+/// Requests that four clients have served in a slice of time.
+fn served(server: &Server) -> f64 {
+    let begun = Instant::now();
+    let client = || {
+        let mut served = 0.0;
+        while begun.elapsed() < SLICE {
+            assert_eq!(server.get("/").status, 200);
+            served += 1.0;
+        }
+        served
+    };
+    std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(client)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).sum()
-    });
-    served as f64 / begun.elapsed().as_secs_f64()
+    })
 }
 
+/// What this many threads that only compute get done in a slice of time.
+fn computed(threads: usize) -> f64 {
+    let begun = Instant::now();
+    let work = || {
+        let mut done = 0_u32;
+        while begun.elapsed() < SLICE {
+            done += std::hint::black_box((0..1000_u64).sum::<u64>() & 1) as u32 + 1;
+        }
+        f64::from(done)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    })
+}
+
+/// At least 1.6 times one interpreter, where two threads that share nothing get twice as much done
+/// as one; on a busy machine they do not, and less is asked.
 #[test]
 fn two_replicas_use_two_cores() {
     if !matrix::nightly("what replicas are worth") {
@@ -367,20 +388,26 @@ fn two_replicas_use_two_cores() {
     for python in matrix::pythons().iter().filter(|python| has_own_gils(python)) {
         let one = busy(python, "");
         let two = busy(python, "WSGIPerInterpreterGIL On\nWSGIInterpreterReplicas 2");
-        // All interpreters are there, and warm.
-        for server in [&one, &two] {
-            rate(server);
-        }
-        // Other work on the machine can only make it look worse.
-        let mut best: f64 = 0.0;
-        for _ in 0..8 {
-            best = best.max(rate(&two) / rate(&one));
-            if best >= 1.6 {
-                break;
+        // All interpreters are there.
+        served(&two);
+        let mut found = Vec::new();
+        let good = (0..4).any(|_| {
+            let mut sums = [0.0; 4];
+            for _ in 0..5 {
+                sums[0] += served(&one);
+                sums[1] += computed(1);
+                sums[2] += served(&two);
+                sums[3] += computed(2);
             }
-        }
-        matrix::note(&format!("Python {python}: two replicas serve {best:.2} times one"));
-        assert!(best >= 1.6, "Python {python}: only {best:.2} times one interpreter");
+            let (replicas, machine) = (sums[2] / sums[0], sums[3] / sums[1]);
+            found.push(format!("{replicas:.2} where {machine:.2} is possible"));
+            replicas >= (0.8 * machine).clamp(1.25, 1.6)
+        });
+        matrix::note(&format!(
+            "Python {python}: two replicas serve {} times one",
+            found.join(", ")
+        ));
+        assert!(good, "Python {python}: {found:?}");
         one.stop();
         two.stop();
     }
