@@ -18,7 +18,9 @@ use log_codes::{WSGI0001, WSGI0002, WSGI0036, WSGI1105};
 use crate::settings::{Global, Preload};
 use crate::sole::Tenants;
 use crate::tenants::Sole;
-use crate::{Configured, VERSION, Wsgi, daemon, groups, interpreters, log, shown, support};
+use crate::{
+    Configured, VERSION, Wsgi, configured, daemon, groups, interpreters, log, shown, support,
+};
 
 /// What a child knows from its configuration.
 struct Child {
@@ -62,7 +64,7 @@ impl ChildInit for Start {
         let Some(main) = server.config::<Wsgi>() else {
             return;
         };
-        let configs = || server.and_following().filter_map(|server| server.config::<Wsgi>());
+        let configs = || configured(server);
         let restricted = main.global.restrict_embedded == Some(true);
         let child = Child {
             global: main.global.clone(),

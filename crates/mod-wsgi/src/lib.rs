@@ -74,6 +74,15 @@ pub struct Configured {
     pub(crate) global: Global,
 }
 
+/// What is configured in this server and those behind it, each once: a virtual host without a
+/// directive of ours is given the main server's own configuration (`merge_server_configs`).
+pub(crate) fn configured(server: Server<'_>) -> impl Iterator<Item = &Configured> {
+    let main = server.config::<Wsgi>();
+    let others = server.and_following().skip(1).filter_map(|other| other.config::<Wsgi>());
+    let is_own = move |other: &&Configured| main.is_none_or(|main| !std::ptr::eq(main, *other));
+    main.into_iter().chain(others.filter(is_own))
+}
+
 impl Module for Wsgi {
     // By this name other modules, and every `<IfModule mod_wsgi.c>`, know it.
     const FILE: &'static CStr = c"mod_wsgi.c";

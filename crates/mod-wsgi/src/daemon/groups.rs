@@ -15,7 +15,7 @@ use super::relay::complain;
 use crate::groups::{self, Group, Machine};
 use crate::settings::Global;
 use crate::sole::Tenants;
-use crate::{VERSION, Wsgi, interpreters, support};
+use crate::{VERSION, Wsgi, configured, interpreters, support};
 
 /// Idle connections are closed after so long: later than the children do.
 const IDLE: Duration = Duration::from_secs(30);
@@ -161,8 +161,7 @@ fn payload(
         top.switch_interval = interval.as_secs_f64();
     }
     let interpreters = options.iter().map(Interpreter::new).collect();
-    let configs = server.and_following().filter_map(|server| server.config::<Wsgi>());
-    let preloads = configs
+    let preloads = configured(server)
         .flat_map(|configured| &configured.global.preloads)
         .filter(|preload| preload.process_group == process.name)
         .map(|preload| Preload {
