@@ -11,13 +11,17 @@ use crate::process::{MARK, Process, wait_for};
 use crate::reach::make_dir;
 use crate::server::Port;
 use crate::setup::Setup;
-use rustix::fs::chown;
-use rustix::process::{Gid, Pid, Signal, Uid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, ioctl_tiocsctty, kill_process, set_parent_process_death_signal, setsid,
+};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,10 +58,10 @@ impl<'p> Express<'p> {
     /// When the server root cannot be made.
     #[must_use]
     pub fn ordinary(mut self) -> Express<'p> {
-        if let Some(user) = &Setup::get().area.user {
+        let area = &Setup::get().area;
+        if area.user.is_some() {
             make_dir(&self.root).unwrap();
-            let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-            chown(&self.root, Some(uid), Some(gid)).unwrap();
+            area.give(&self.root).unwrap();
             self.ordinary = true;
         }
         self
@@ -115,7 +119,13 @@ impl<'p> Express<'p> {
     /// When it does not.
     #[track_caller]
     pub fn start(mut self, words: &[&str]) -> Express<'p> {
-        let mut command = self.command("start-server", words);
+        let command = self.command("start-server", words);
+        self.run(command);
+        self
+    }
+
+    #[track_caller]
+    fn run(&mut self, mut command: Command) {
         let out = File::create(&self.console).unwrap();
         command.process_group(0).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         // SAFETY: the closure makes one system call and touches no memory of the parent (L1).
@@ -124,7 +134,47 @@ impl<'p> Express<'p> {
         }
         self.child = Some(command.spawn().unwrap());
         self.wait();
+    }
+
+    /// `manage.py runmodwsgi` of a project, in the foreground.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[track_caller]
+    pub fn start_django(mut self, project: &Path) -> Express<'p> {
+        let words = self.command("start-server", &[]);
+        let mut command = Command::new(self.package.prefix.join("bin/python"));
+        command.args(["manage.py", "runmodwsgi"]).args(words.get_args().skip(1));
+        command.env_clear().envs(words.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.current_dir(project);
+        self.run(command);
         self
+    }
+
+    /// `start-server` with a terminal of its own.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[track_caller]
+    pub fn start_on_terminal(&mut self, words: &[&str]) -> Terminal {
+        let mut command = self.command("start-server", words);
+        let terminal = Terminal::open(&mut command);
+        self.child = Some(command.spawn().unwrap());
+        drop(command);
+        self.wait();
+        terminal
+    }
+
+    /// Waits for the end of the process in the foreground.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().unwrap();
+        let status = wait_for(PATIENCE, || child.try_wait().unwrap());
+        self.child = None;
+        status.unwrap_or_else(|| panic!("it does not end"))
     }
 
     /// Waits until it answers anything.
@@ -196,11 +246,9 @@ impl<'p> Express<'p> {
     /// When it does not end.
     #[track_caller]
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
-        let child = self.child.as_mut().unwrap();
+        let child = self.child.as_ref().unwrap();
         kill_process(Pid::from_child(child), signal).unwrap();
-        let status = wait_for(PATIENCE, || child.try_wait().unwrap());
-        let status = status.unwrap_or_else(|| panic!("it does not end"));
-        self.child = None;
+        let status = self.ended();
         self.nothing_is_left();
         status
     }
@@ -239,6 +287,71 @@ impl<'p> Express<'p> {
         if wait_for(Duration::from_secs(10), gone).is_none() {
             panic!("left running: {}", left(&self.root).join(", "));
         }
+    }
+}
+
+/// The other side of a terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    file: File,
+    text: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    /// Makes one, which the command will have as its own.
+    fn open(command: &mut Command) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let ours = openpt(flags).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap());
+        command.stderr(theirs);
+        // SAFETY: the closure makes three system calls and touches no memory of the parent (L1).
+        unsafe {
+            command.pre_exec(|| {
+                setsid()?;
+                ioctl_tiocsctty(std::io::stdin())?;
+                Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
+            });
+        }
+        let file = File::from(ours);
+        let text = Arc::new(Mutex::new(String::new()));
+        let (mut reader, shared) = (file.try_clone().unwrap(), Arc::clone(&text));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                shared.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+        });
+        Terminal { file, text }
+    }
+
+    /// What is on it.
+    ///
+    /// # Panics
+    /// When the thread that reads it has.
+    pub fn text(&self) -> String {
+        self.text.lock().unwrap().replace('\r', "")
+    }
+
+    /// Waits until this is on it; all there is then.
+    ///
+    /// # Panics
+    /// When it does not appear.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) -> String {
+        let seen = wait_for(PATIENCE, || self.text().contains(text).then_some(()));
+        assert!(seen.is_some(), "{text:?} is not on the terminal:\n{}", self.text());
+        self.text()
+    }
+
+    /// Types something.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn press(&mut self, keys: &[u8]) {
+        self.file.write_all(keys).unwrap();
     }
 }
 

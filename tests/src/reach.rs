@@ -59,6 +59,17 @@ impl Area {
         closed_to(self.user.as_ref()?, path)
     }
 
+    /// Makes a directory and what is in it the children's own.
+    pub(crate) fn give(&self, path: &Path) -> Result<()> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let mut left = vec![path.to_owned()];
+        while let Some(path) = left.pop() {
+            std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))?;
+            left.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        Ok(())
+    }
+
     /// A dist the children can read, naming a Python they can reach.
     pub(crate) fn dist(&self, dist: &Path, default: Option<&Python>) -> Result<PathBuf> {
         let files = tree(dist)?;
@@ -203,13 +214,13 @@ fn closed_to(user: &User, path: &Path) -> Option<PathBuf> {
     None
 }
 
-fn mtime(meta: &fs::Metadata) -> u128 {
+pub(crate) fn mtime(meta: &fs::Metadata) -> u128 {
     let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos())
 }
 
 /// Every file below a directory, relative to it, in order.
-fn tree(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn tree(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut left = vec![PathBuf::new()];
     while let Some(sub) = left.pop() {

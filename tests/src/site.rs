@@ -12,8 +12,6 @@ use crate::reach::make_dir;
 use crate::server::Server;
 use crate::setup::{Python, Setup};
 use anyhow::{Context, Result};
-use rustix::fs::chown;
-use rustix::process::{Gid, Uid};
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -205,14 +203,7 @@ impl Site {
     pub fn writable(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         make_dir(&path).unwrap();
-        let mut left = vec![path.clone()];
-        while let Some(path) = left.pop() {
-            if let Some(user) = &Setup::get().area.user {
-                let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-                chown(&path, Some(uid), Some(gid)).unwrap();
-            }
-            left.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
-        }
+        Setup::get().area.give(&path).unwrap();
         path
     }
 

@@ -93,10 +93,9 @@ impl Engine {
     /// # Errors
     /// [`OpenError`], one sentence naming the file.
     pub fn open(python: &Python) -> Result<Engine, OpenError> {
-        let failed = |file: &Path, error: &dyn std::error::Error| OpenError {
+        let failed = |file: &Path, error: &dyn fmt::Display| OpenError {
             file: file.to_owned(),
-            // The loader's own words are the source.
-            reason: error.source().map_or_else(|| error.to_string(), ToString::to_string),
+            reason: error.to_string(),
         };
         let libpython = python.libpython().map_err(|error| OpenError {
             file: python.engine.clone(),

@@ -5,8 +5,9 @@
 //! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
 use interp::{Options, Runtime};
@@ -41,9 +42,7 @@ pub(crate) struct Process {
     pub(crate) watchdog: OnceLock<Arc<Watchdog>>,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
-    /// Read by each request and hardly ever written: a lock that nobody holds for longer than it
-    /// takes to look.
-    pools: RwLock<FxHashMap<Vec<u8>, &'static Pool>>,
+    pools: ArcSwap<FxHashMap<Vec<u8>, Arc<Pool>>>,
 }
 
 /// The replicas of one application group; usually one.
@@ -53,7 +52,7 @@ pub(crate) struct Pool {
     /// How many there may be.
     pub(crate) size: usize,
     /// Those that were made.
-    members: RwLock<Vec<&'static Group>>,
+    members: ArcSwap<Vec<&'static Group>>,
 }
 
 impl Process {
@@ -70,7 +69,7 @@ impl Process {
             worker,
             watchdog: OnceLock::new(),
             stopping: AtomicBool::new(false),
-            pools: RwLock::default(),
+            pools: ArcSwap::default(),
         }
     }
 
@@ -81,21 +80,18 @@ impl Process {
     pub(crate) fn enter(&'static self, name: &[u8]) -> Result<Visit, Fault> {
         let pool = self.pool(name);
         loop {
-            let (count, calmest) = {
-                let members = read(&pool.members);
-                let counted =
-                    members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
-                (members.len(), counted.min_by_key(|(active, _)| *active))
-            };
-            match calmest {
-                Some((active, group)) if active == 0 || count == pool.size => {
+            let members = pool.members.load();
+            let counted =
+                members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
+            match counted.min_by_key(|(active, _)| *active) {
+                Some((active, group)) if active == 0 || members.len() == pool.size => {
                     // If another request came in between, there may be a better choice now.
                     if let Some(visit) = Visit::new(group, active) {
                         return Ok(visit);
                     }
                 }
                 _ => {
-                    self.member(pool, count)?;
+                    self.member(&pool, members.len())?;
                 }
             }
         }
@@ -106,35 +102,40 @@ impl Process {
     /// What goes wrong is logged.
     pub(crate) fn all(&'static self, name: &[u8]) -> Result<Vec<&'static Group>, Fault> {
         let pool = self.pool(name);
-        (0..pool.size).map(|index| self.member(pool, index)).collect()
+        (0..pool.size).map(|index| self.member(&pool, index)).collect()
     }
 
     /// All groups that were made, in the order of their interpreters.
     pub(crate) fn groups(&self) -> Vec<&'static Group> {
+        let pools = self.pools.load();
         let mut groups: Vec<_> =
-            read(&self.pools).values().flat_map(|pool| read(&pool.members).clone()).collect();
+            pools.values().flat_map(|pool| pool.members.load().to_vec()).collect();
         groups.sort_by_key(|group| group.interpreter.id());
         groups
     }
 
     /// The pool of this name. Names come from configurations, so their number is bounded.
-    fn pool(&self, name: &[u8]) -> &'static Pool {
+    fn pool(&self, name: &[u8]) -> Arc<Pool> {
         let name = if self.settings.main_group.as_deref() == Some(name) { b"" } else { name };
-        if let Some(pool) = read(&self.pools).get(name) {
-            return pool;
+        if let Some(pool) = self.pools.load().get(name) {
+            return Arc::clone(pool);
         }
         let reported = match &self.settings.main_group {
             Some(group) if name.is_empty() => group,
             _ => name,
         };
-        let size = self.replicas(name);
-        let make = || -> &'static Pool {
-            let members = RwLock::default();
-            Box::leak(Box::new(Pool { name: reported.to_vec(), size, members }))
-        };
+        let pool = Arc::new(Pool {
+            name: reported.to_vec(),
+            size: self.replicas(name),
+            members: ArcSwap::default(),
+        });
+        self.pools.rcu(|pools| {
+            let mut pools = FxHashMap::clone(pools);
+            pools.entry(name.to_vec()).or_insert_with(|| Arc::clone(&pool));
+            pools
+        });
         // Another thread may have been first.
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(name.to_vec()).or_insert_with(make)
+        self.pools.load().get(name).map_or(pool, Arc::clone)
     }
 
     /// How many interpreters the group of this name may have.
@@ -153,21 +154,19 @@ impl Process {
     }
 
     /// A member of a pool, made if it must be. The calling thread is detached.
-    fn member(&'static self, pool: &'static Pool, index: usize) -> Result<&'static Group, Fault> {
-        if let Some(group) = read(&pool.members).get(index) {
+    fn member(&'static self, pool: &Arc<Pool>, index: usize) -> Result<&'static Group, Fault> {
+        if let Some(group) = pool.members.load().get(index) {
             return Ok(group);
         }
+        let into = Arc::clone(pool);
         let made = self.runtime.on_main_thread(move || {
             // The main thread makes all of them, one after the other.
-            let count = {
-                let members = read(&pool.members);
-                if let Some(group) = members.get(index) {
-                    return Ok(*group);
-                }
-                members.len()
-            };
-            let group = Group::make(self, pool, count)?;
-            pool.members.write().unwrap_or_else(PoisonError::into_inner).push(group);
+            let members = into.members.load_full();
+            if let Some(group) = members.get(index) {
+                return Ok(*group);
+            }
+            let group = Group::make(self, &into, members.len())?;
+            into.members.store(Arc::new(members.iter().copied().chain([group]).collect()));
             Ok(group)
         });
         made.unwrap_or_else(|error| Err(error.to_string())).map_err(|text| {
@@ -190,10 +189,6 @@ impl Process {
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request's stay in a group.

@@ -13,20 +13,29 @@ use py::{Bound, Error, Result, Token, compat, ffi, guard, text};
 
 use crate::exchange::{Exchange, SendError, lock};
 use crate::fault::{Direction, to_exception};
-use crate::handles::Handle;
 use crate::head::Head;
 use crate::host::{Level, Record};
 use crate::state::State;
 use crate::validate::{self, Field};
 
 /// What an instance holds.
-struct Adapter(Handle);
+struct Adapter(Arc<Exchange>);
 
 /// Makes the type.
 pub(crate) fn make_class(py: Token<'_>) -> Result<'_, Bound<'_>> {
     let slots = [class::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast())];
     // SAFETY: the methods take instances of this type only, which is what CPython checks.
     unsafe { class::make::<Adapter>(py, c"mod_wsgi.Adapter", &slots) }
+}
+
+/// Makes an adapter for `exchange` and returns its `start_response`.
+pub(crate) fn start_response<'py>(
+    py: Token<'py>,
+    state: &State,
+    exchange: &Arc<Exchange>,
+) -> Result<'py, Bound<'py>> {
+    let adapter = new(py, state, exchange)?;
+    bind(py, &METHODS.0[0], adapter.as_ptr())
 }
 
 /// Makes an adapter for `exchange`.
@@ -36,23 +45,7 @@ pub(crate) fn new<'py>(
     exchange: &Arc<Exchange>,
 ) -> Result<'py, Bound<'py>> {
     // SAFETY: the class was made for `Adapter` in this interpreter.
-    unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Handle::new(exchange))) }
-}
-
-/// What `new` has put into an adapter.
-pub(crate) fn handle<'a>(adapter: &'a Bound<'_>) -> &'a Handle {
-    // SAFETY: the callers have it from `new`; alive for as long as it is borrowed.
-    &unsafe { class::value::<Adapter>(adapter.as_ptr()) }.0
-}
-
-/// The method `start_response` of an adapter.
-pub(crate) fn start_response<'py>(adapter: &Bound<'py>) -> Result<'py, Bound<'py>> {
-    bind(adapter.py(), &METHODS.0[0], adapter.as_ptr())
-}
-
-/// The method `write` of an adapter.
-pub(crate) fn write<'py>(adapter: &Bound<'py>) -> Result<'py, Bound<'py>> {
-    bind(adapter.py(), &METHODS.0[1], adapter.as_ptr())
+    unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Arc::clone(exchange))) }
 }
 
 /// The exchange of an adapter.
@@ -61,7 +54,7 @@ pub(crate) fn write<'py>(adapter: &Bound<'py>) -> Result<'py, Bound<'py>> {
 /// Attached; `object` is an adapter, which lives for `'a`.
 pub(crate) unsafe fn exchange<'a>(object: *mut ffi::PyObject) -> &'a Exchange {
     // SAFETY: by contract.
-    unsafe { class::value::<Adapter>(object).0.get() }
+    unsafe { &class::value::<Adapter>(object).0 }
 }
 
 static METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
@@ -97,9 +90,9 @@ unsafe extern "C" fn start_response_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            let handle = &class::value::<Adapter>(object).0;
-            accept(py, handle.get(), &args)?;
-            handle.write(py).map_or_else(|| bind(py, &METHODS.0[1], object), Ok)
+            let exchange = &class::value::<Adapter>(object).0;
+            accept(py, exchange, &args)?;
+            bind(py, &METHODS.0[1], object)
         })
     }
 }
@@ -266,18 +259,14 @@ unsafe extern "C" fn write_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            write_block(py, class::value::<Adapter>(object).0.get(), &args)?;
+            write(py, &class::value::<Adapter>(object).0, &args)?;
             Ok(py.none())
         })
     }
 }
 
 /// `write(data)`
-fn write_block<'py>(
-    py: Token<'py>,
-    exchange: &Exchange,
-    args: &Arguments<'_, 'py>,
-) -> Result<'py, ()> {
+fn write<'py>(py: Token<'py>, exchange: &Exchange, args: &Arguments<'_, 'py>) -> Result<'py, ()> {
     if exchange.is_expired() {
         return Err(expired(py, "write"));
     }
@@ -317,7 +306,7 @@ unsafe extern "C" fn ssl_is_https_method(
     // SAFETY: as in `start_response_method`.
     unsafe {
         guard::object(|py| {
-            let exchange = class::value::<Adapter>(object).0.get();
+            let exchange = &class::value::<Adapter>(object).0;
             let answer = exchange.with_host(py, |host| host.ssl_is_https());
             py.int(answer.ok_or_else(|| expired(py, "ssl_is_https"))?.into())
         })
@@ -334,7 +323,7 @@ unsafe extern "C" fn ssl_var_lookup_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            let exchange = class::value::<Adapter>(object).0.get();
+            let exchange = &class::value::<Adapter>(object).0;
             if exchange.is_expired() {
                 return Err(expired(py, "ssl_var_lookup"));
             }

@@ -139,27 +139,15 @@ impl Exchange {
             ))
         };
         Exchange {
+            state: Arc::clone(state),
             host: Mutex::new(Some(HostPointer(host))),
             reply: Mutex::new(Reply::new(request.head)),
-            observer: request.observer.clone(),
-            content_length: request.content_length,
-            measure: request.measure,
-            ..Exchange::over(state)
-        }
-    }
-
-    /// One that is over, and never was a request.
-    pub(crate) fn over(state: &Arc<State>) -> Exchange {
-        Exchange {
-            state: Arc::clone(state),
-            host: Mutex::default(),
-            reply: Mutex::default(),
             input: Mutex::default(),
             log: Mutex::default(),
             backlog: Mutex::default(),
-            observer: None,
-            content_length: None,
-            measure: false,
+            observer: request.observer.clone(),
+            content_length: request.content_length,
+            measure: request.measure,
             counters: Counters::default(),
         }
     }

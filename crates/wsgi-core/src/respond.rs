@@ -124,11 +124,7 @@ impl<'py> Run<'_, 'py> {
                 return None;
             }
             blocks += u64::from(!bytes.is_empty());
-            if body.is_empty() {
-                body = bytes.to_vec();
-            } else {
-                body.extend_from_slice(bytes);
-            }
+            body.extend_from_slice(bytes);
         }
         Some(self.collect(body, blocks))
     }

@@ -1,0 +1,443 @@
+//! `mod_wsgi-express`, installed from a wheel, with a real Apache and our module.
+//!
+//! What it writes for each option is tested in its own crate; here, that this works.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tests::http::{Browser, field};
+use tests::process::wait_for;
+use tests::{Express, Package, Setup, matrix};
+
+/// Says what it is told and where it runs.
+const APP: &str = "
+import os, sys
+def application(environ, start_response):
+    names = ('SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'mod_wsgi.process_group',
+             'mod_wsgi.application_group', 'wsgi.multithread', 'wsgi.multiprocess', 'ADDED',
+             'REMOTE_USER', 'wsgi.url_scheme', 'SSL_PROTOCOL')
+    lines = ['%s=%s' % (name, environ.get(name)) for name in names]
+    lines += ['uid=%d' % os.getuid(), 'cwd=' + os.getcwd(), 'prefix=' + sys.prefix]
+    lines += ['first=' + sys.path[0], 'pid=%d' % os.getpid()]
+    lines += ['%s=%s' % pair for pair in os.environ.items() if pair[0].startswith('MOD_WSGI_')]
+    status = environ['QUERY_STRING'] or '200 OK'
+    start_response(status.replace('+', ' '), [('Content-Type', 'text/plain')])
+    return ['\\n'.join(lines).encode()]
+";
+
+/// The values of what the application above says.
+struct Said(String);
+
+impl Said {
+    #[track_caller]
+    fn of(server: &Express<'_>, path: &str) -> Said {
+        Said(server.get(path).with_status(200).text())
+    }
+
+    #[track_caller]
+    fn value(&self, name: &str) -> &str {
+        let start = format!("{name}=");
+        let line = self.0.lines().find_map(|line| line.strip_prefix(&*start));
+        line.unwrap_or_else(|| panic!("no {name} in\n{}", self.0))
+    }
+}
+
+fn package() -> Package {
+    let package = Package::shared(&matrix::python());
+    package.write("app.py", APP);
+    package
+}
+
+fn own_uid() -> u32 {
+    let user = Setup::get().area.user.as_ref();
+    user.map_or(rustix::process::getuid().as_raw(), |user| user.uid)
+}
+
+#[test]
+fn start_server_serves_until_it_is_told_to_stop() {
+    let package = package();
+    let server = Express::new(&package, "a root").start(&["app.py", "--setenv", "ADDED", "it's"]);
+    let port = server.address().port();
+    let said = Said::of(&server, "/some/path");
+    assert_eq!(said.value("SCRIPT_NAME"), "");
+    assert_eq!(said.value("PATH_INFO"), "/some/path");
+    assert_eq!(said.value("mod_wsgi.process_group"), format!("127.0.0.1:{port}"));
+    assert_eq!(said.value("mod_wsgi.application_group"), "");
+    assert_eq!(said.value("wsgi.multithread"), "True");
+    assert_eq!(said.value("wsgi.multiprocess"), "False");
+    assert_eq!(said.value("ADDED"), "it's");
+    assert_eq!(said.value("uid"), own_uid().to_string());
+    let place = package.place.display().to_string();
+    assert_eq!(said.value("cwd"), place);
+    assert_eq!(said.value("first"), place);
+    assert_eq!(said.value("prefix"), package.prefix.display().to_string());
+    assert_eq!(said.value("MOD_WSGI_EXPRESS"), "true");
+    assert_eq!(said.value("MOD_WSGI_HTTP_PORT"), port.to_string());
+    let url = format!("Server URL         : http://127.0.0.1:{port}/\n");
+    assert!(server.said().starts_with(&url), "{}", server.said());
+
+    // A file below the document root is served before the application.
+    let file = server.root.join("htdocs/a file.txt");
+    std::fs::write(file, "static").unwrap();
+    assert_eq!(server.get("/a%20file.txt").with_status(200).text(), "static");
+
+    // Another start from here is refused and changes nothing.
+    let conf = std::fs::read(server.root.join("httpd.conf")).unwrap();
+    let again = server.command("start-server", &["app.py", "--threads", "7"]).output().unwrap();
+    let error = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && error.contains("is running in"), "{error}");
+    assert_eq!(std::fs::read(server.root.join("httpd.conf")).unwrap(), conf);
+    assert_eq!(server.get("/").status, 200);
+    server.stop();
+}
+
+#[test]
+fn apachectl_starts_restarts_and_stops_what_setup_server_made() {
+    let package = package();
+    let mut server = Express::new(&package, "setup");
+    let banner = server.setup(&["app.py", "--access-log"]);
+    let control = format!("Control Script     : {}/apachectl\n", server.root.display());
+    assert!(banner.contains(&control), "{banner}");
+    server.apachectl("configtest");
+    server.apachectl("start");
+    server.wait();
+    let (first, pid) = (server.pid(), Said::of(&server, "/").value("pid").to_owned());
+    for (word, text) in [("graceful", "AH00493"), ("restart", "AH00494")] {
+        server.apachectl(word);
+        server.log().expect(text);
+        server.wait();
+        let new = wait_for(Duration::from_secs(10), || {
+            (Said::of(&server, "/").value("pid") != pid).then_some(())
+        });
+        assert!(new.is_some(), "after {word} the application's process is the same");
+        assert_eq!(server.pid(), first, "{word} is another server");
+    }
+    server.apachectl("stop");
+    server.nothing_is_left();
+    assert!(!server.root.join("httpd.pid").exists());
+    let log = std::fs::read_to_string(server.root.join("access_log")).unwrap();
+    assert!(log.contains("\"GET / HTTP/1.1\" 200 "), "{log}");
+    server.audit();
+}
+
+#[test]
+fn an_ordinary_user_needs_no_more() {
+    let package = package();
+    let server = Express::new(&package, "ordinary").ordinary().start(&["app.py"]);
+    assert_eq!(Said::of(&server, "/").value("uid"), own_uid().to_string());
+    let module = ["--application-type", "module", "--entry-point", "app", "--embedded-mode"];
+    server.stop();
+    let server = Express::new(&package, "embedded").ordinary().start(&module);
+    let said = Said::of(&server, "/x");
+    assert_eq!(said.value("mod_wsgi.process_group"), "");
+    assert_eq!(said.value("PATH_INFO"), "/x");
+    server.stop();
+}
+
+#[test]
+fn places_of_the_application_and_of_files() {
+    let package = package();
+    package.write("docs/index.html", "index");
+    package.write("docs/one.txt", "one");
+    package.write("files/in.txt", "in the document root");
+    package.write("files/sorry.html", "sorry");
+    package.write("one.conf", "Header always set X-Included \"${MOD_WSGI_HTTP_PORT}\"\n");
+    let words = "app.py --mount-point /shop --url-alias /docs docs --document-root files \
+                 --url-alias /single.txt docs/one.txt --error-document 404 /sorry.html \
+                 --include-file one.conf --compress-responses --server-status";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let server = Express::new(&package, "places").start(&words);
+    let said = Said::of(&server, "/shop/a/b");
+    assert_eq!((said.value("SCRIPT_NAME"), said.value("PATH_INFO")), ("/shop", "/a/b"));
+    let said = Said::of(&server, "/shop/");
+    assert_eq!((said.value("SCRIPT_NAME"), said.value("PATH_INFO")), ("/shop", "/"));
+    assert_eq!(server.get("/shop").status, 301);
+    let missing = server.get("/shopping").with_status(404);
+    assert_eq!(missing.text(), "sorry");
+    let port = server.address().port().to_string();
+    assert_eq!(missing.header("X-Included"), Some(port));
+    assert_eq!(server.get("/in.txt").with_status(200).text(), "in the document root");
+    assert_eq!(server.get("/docs/").with_status(200).text(), "index");
+    assert_eq!(server.get("/single.txt").with_status(200).text(), "one");
+    assert_eq!(server.get("/docs/../../app.py").status, 400);
+    server.log().expect("AH10244: invalid URI path");
+    let packed = server.request("GET", "/shop/", &[("Accept-Encoding", "gzip")]);
+    assert_eq!(packed.header("Content-Encoding").as_deref(), Some("gzip"));
+    // What the application says is not Apache's to replace, unless asked.
+    assert_eq!(server.get("/shop/?404+Mine").status, 404);
+    let status = server.get("/server-status").with_status(200).text();
+    assert!(status.contains("Apache Server Status"), "{status}");
+    server.stop();
+}
+
+#[test]
+fn static_files_alone() {
+    let package = package();
+    package.write("docs/sub/one.txt", "one");
+    let words = ["--application-type", "static", "docs", "--directory-listing"];
+    let server = Express::new(&package, "static").start(&words);
+    assert_eq!(server.get("/sub/one.txt").with_status(200).text(), "one");
+    assert!(server.get("/sub/").with_status(200).text().contains("one.txt"));
+    assert_eq!(server.get("/nothing").status, 404);
+    server.stop();
+    // And with nothing at all there is a page that says how to go on.
+    let server = Express::new(&package, "nothing").start(&[]);
+    let page = server.get("/").with_status(200);
+    assert_eq!(page.header("Content-Type").as_deref(), Some("text/html; charset=utf-8"));
+    assert_eq!(server.get("/__wsgi__/images/running.svg").status, 200);
+    assert!(server.get("/__wsgi__/docs/").with_status(200).text().contains("--application-type"));
+    server.stop();
+}
+
+#[test]
+fn https_with_a_certificate_of_ones_own() {
+    let package = package();
+    let openssl = |words: &[&str]| {
+        let output = Command::new("openssl").args(words).current_dir(&package.place).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let made = openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        "site.key",
+        "-out",
+        "site.crt",
+        "-subj",
+        "/CN=localhost",
+    ]);
+    if !made || Setup::get().loadable("mod_ssl").is_none() {
+        return matrix::skip("HTTPS", "no openssl, or no mod_ssl");
+    }
+    let other = Express::new(&package, "https port");
+    let tls = other.address().port().to_string();
+    let server = Express::new(&package, "https").start(&[
+        "app.py",
+        "--https-port",
+        &tls,
+        "--ssl-certificate",
+        "site",
+        "--ssl-environment",
+        "--https-only",
+        "--hsts-policy",
+        "max-age=100; includeSubDomains",
+        "--server-name",
+        "localhost",
+        "--allow-localhost",
+    ]);
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--insecure", "--include", "--max-time", "20"])
+        .arg(format!("https://localhost:{tls}/x"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("\nwsgi.url_scheme=https\n"), "{text}");
+    assert!(text.contains("\nSSL_PROTOCOL=TLSv1"), "{text}");
+    assert!(text.contains("\nStrict-Transport-Security: max-age=100; includeSubDomains\n"));
+    let away = server.request("GET", "/x?y=z", &[("Host", "localhost")]);
+    assert_eq!(away.status, 308, "{away:?}");
+    assert_eq!(away.header("Location").unwrap(), format!("https://localhost:{tls}/x?y=z"));
+    // A certificate of one's own says that it is an authority's, and not whose the catch-all is;
+    // and mod_ssl may have been built with another OpenSSL than there is, and has no cache here.
+    for code in ["AH01906", "AH01909", "AH01882", "AH01873"] {
+        server.log().allow(code);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_changed_script_and_a_changed_module_are_loaded_again() {
+    let package = package();
+    let wrapper = "
+import helper
+from helper import text
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [text.encode()]
+";
+    package.write("wrapper.py", wrapper);
+    package.write("helper.py", "text = 'one'\n");
+    let server = Express::new(&package, "reload").start(&["wrapper.py", "--reload-on-changes"]);
+    assert_eq!(server.get("/").with_status(200).text(), "one");
+    // Later than a file system with coarse times can tell from before.
+    std::thread::sleep(Duration::from_millis(1100));
+    package.write("helper.py", "text = 'second'\n");
+    let seen = wait_for(Duration::from_secs(20), || {
+        (server.get("/").with_status(200).text() == "second").then_some(())
+    });
+    assert!(seen.is_some(), "{}", server.log().text());
+    package.write("wrapper.py", &wrapper.replace("text.encode()", "b'third'"));
+    let seen = wait_for(Duration::from_secs(20), || {
+        (server.get("/").with_status(200).text() == "third").then_some(())
+    });
+    assert!(seen.is_some(), "{}", server.log().text());
+    server.log().allow("monitor (pid=");
+    server.stop();
+}
+
+#[test]
+fn services_and_handlers_of_endings() {
+    let package = package();
+    package.write(
+        "service.py",
+        "import os, time\nwith open(os.environ['MOD_WSGI_SERVER_ROOT'] + '/python-eggs/alive', \
+         'w') as file:\n    file.write('alive')\nprint('the service runs', flush=True)\n\
+         while True:\n    time.sleep(1)\n",
+    );
+    package.write(
+        "page.py",
+        "def handle_request(environ, start_response):\n    \
+         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+         return [open(environ['SCRIPT_FILENAME'], 'rb').read().upper()]\n",
+    );
+    package.write("files/one.page", "shout");
+    let server = Express::new(&package, "services").start(&[
+        "app.py",
+        "--document-root",
+        "files",
+        "--add-handler",
+        ".page",
+        "page.py",
+        "--service-script",
+        "worker",
+        "service.py",
+    ]);
+    assert_eq!(server.get("/one.page").with_status(200).text(), "SHOUT");
+    let alive = server.root.join("python-eggs/alive");
+    let seen = wait_for(Duration::from_secs(10), || alive.exists().then_some(()));
+    assert!(seen.is_some(), "{}", server.log().text());
+    server.log().expect("the service runs");
+    server.stop();
+}
+
+#[test]
+fn recorder_profiler_and_debugger_see_the_application() {
+    let package = package();
+    let server = Express::new(&package, "debug").start(&[
+        "app.py",
+        "--enable-recorder",
+        "--enable-profiler",
+    ]);
+    let said = Said::of(&server, "/x");
+    assert_eq!(said.value("MOD_WSGI_DEBUG_MODE"), "true");
+    assert_eq!(said.value("wsgi.multithread"), "False");
+    let kinds = |place: &str, end: &str| {
+        let entries = std::fs::read_dir(server.root.join(place)).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(end)).count()
+    };
+    let pstats = server.root.join("pstats");
+    assert!(kinds("archive", ".ocontent") >= 1);
+    assert!(kinds("archive", ".iheaders") >= 1);
+    server.stop();
+    let dumps = std::fs::read_dir(pstats).unwrap().count();
+    assert_eq!(dumps, 1, "a profile at the end");
+}
+
+#[test]
+fn django_is_served_by_its_own_command() {
+    if !matrix::nightly("runmodwsgi of Django") {
+        return;
+    }
+    let package = Package::of_wheel(&matrix::python());
+    if let Err(error) = package.install(&["Django>=5.2,<5.3"]) {
+        return matrix::skip("runmodwsgi of Django", &format!("{error:#}"));
+    }
+    let site = package.place.join("site");
+    std::fs::create_dir(&site).unwrap();
+    let django = |words: &[&str]| {
+        let mut command = Command::new(package.prefix.join("bin/python"));
+        command.args(words).current_dir(&site).env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = command.env("DJANGO_SUPERUSER_PASSWORD", "correct horse").output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    };
+    django(&["-m", "django", "startproject", "mysite", "."]);
+    let settings = site.join("mysite/settings.py");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let text = text.replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'mod_wsgi.express',")
+        + "\nSTATIC_ROOT = BASE_DIR / 'static files'\n";
+    std::fs::write(&settings, text).unwrap();
+    django(&["manage.py", "migrate", "--verbosity", "0"]);
+    django(&["manage.py", "collectstatic", "--no-input", "--verbosity", "0"]);
+    let account = ["--username", "admin", "--email", "admin@example.org"];
+    django(&[&["manage.py", "createsuperuser", "--no-input"][..], &account].concat());
+    package.writable("site");
+    let server = Express::new(&package, "django root").start_django(&site);
+
+    let mut browser = Browser::new(server.address());
+    let page = browser.get("/admin/login/?next=/admin/").unwrap().with_status(200).text();
+    assert_eq!(server.get("/static/admin/css/base.css").status, 200);
+    let token = field(&page, "csrfmiddlewaretoken").unwrap();
+    let fields = [
+        ("username", "admin"),
+        ("password", "correct horse"),
+        ("next", "/admin/"),
+        ("csrfmiddlewaretoken", &token),
+    ];
+    assert_eq!(browser.submit("/admin/login/", &fields).unwrap().status, 302);
+    let page = browser.get("/admin/auth/group/add/").unwrap().with_status(200).text();
+    let token = field(&page, "csrfmiddlewaretoken").unwrap();
+    let fields = [("csrfmiddlewaretoken", token.as_str()), ("name", "hackers"), ("_save", "Save")];
+    assert_eq!(browser.submit("/admin/auth/group/add/", &fields).unwrap().status, 302);
+    let groups = browser.get("/admin/auth/group/").unwrap().with_status(200).text();
+    assert!(groups.contains(">hackers</a>"), "{groups}");
+    server.stop();
+}
+
+/// On a terminal the launcher stays: it shows the log, and Ctrl-C ends everything.
+#[test]
+fn on_a_terminal_it_shows_the_log_and_ctrl_c_ends_it() {
+    let package = package();
+    let failing = "
+def application(environ, start_response):
+    raise ValueError('the application said no')
+";
+    package.write("failing.py", failing);
+    let mut server = Express::new(&package, "terminal");
+    let mut terminal = server.start_on_terminal(&["failing.py"]);
+    assert_eq!(server.get("/").status, 500);
+    let seen = terminal.wait_for("ValueError: the application said no");
+    assert!(seen.contains("Server URL         : "), "{seen}");
+    assert!(seen.contains("Listening on http://127.0.0.1:"), "{seen}");
+    terminal.press(b"\x03");
+    let status = server.ended();
+    assert_eq!(status.code(), Some(0), "{}", terminal.text());
+    server.nothing_is_left();
+}
+
+#[test]
+fn the_doctor_finds_this_machine_healthy() {
+    let package = package();
+    let server = Express::new(&package, "doctor");
+    let output = server.command("doctor", &["app.py"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.ends_with("Everything that a server needs is there.\n"), "{text}");
+    let output = server.command("doctor", &["app.py", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["level"] != "error"), "{report:#}");
+    // A script that is not there is told before anything is started.
+    let output = server.command("start-server", &["nothing.py"]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("nothing.py"), "{error}");
+}
+
+#[test]
+fn signals_of_a_service_manager() {
+    let package = package();
+    let mut server = Express::new(&package, "signals").start(&["app.py", "--log-to-terminal"]);
+    assert_eq!(server.get("/").status, 200);
+    assert!(server.said().contains("AH00489"), "{}", server.said());
+    let status = server.end(Signal::INT);
+    assert_eq!(status.code(), Some(0), "{}", server.said());
+}
