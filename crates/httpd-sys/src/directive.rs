@@ -56,6 +56,8 @@ pub struct Context(u32);
 const MAIN_ONLY: u32 = 1 << 31;
 
 impl Context {
+    /// Nowhere; to begin with.
+    pub const NOWHERE: Context = Context(0);
     /// The main server.
     pub const MAIN: Context = Context(raw::RSRC_CONF as u32 | MAIN_ONLY);
     /// The main server and virtual hosts.
@@ -186,9 +188,11 @@ impl<'c, M: Module> Command<'c, M> {
         unsafe { Pool::from_raw(self.parms().pool) }
     }
 
-    /// Whether it is in a section: `<Directory>` and its kin, or `.htaccess`.
+    /// Whether it is in a section: `<Directory>` and its kin, `.htaccess`, or a section of another
+    /// module for what can only be in sections (`<AuthnProviderAlias>`), which has no path.
     pub fn in_section(&self) -> bool {
-        !self.parms().path.is_null()
+        let only_there = self.directive.context.0 & Context::SERVER.0 == 0;
+        only_there || !self.parms().path.is_null()
     }
 
     /// The directive as the server keeps it.

@@ -102,6 +102,8 @@ crate::code::codes! { SCRIPT
         "Content length mismatch, expected {}, response generated {}.";
     WSGI1002 Error Live
         "No interpreter for application group '{}', for this process has {} that requests have named; write the names of application groups out in the configuration.";
+    WSGI1004 Warn Live
+        "Request '{} {}' took {} seconds, which is more than the {} of WSGISlowRequests.";
     WSGI1101 Warn Live
         "An extension module that WSGI script '{}' needs can be loaded into one interpreter of a process only, and {} is another. Set 'WSGIApplicationGroup %{GLOBAL}' to run the application in the main interpreter.";
     WSGI1102 Warn Live

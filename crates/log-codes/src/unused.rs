@@ -67,14 +67,6 @@ pub const UNUSED: &[Unused] = &[
         awaited: true,
     },
     Unused {
-        reason: "Scripts for authentication, access and dispatch do not exist yet.",
-        numbers: &[
-            41, 42, 43, 44, 45, 46, 48, 49, 50, 51, 52, 54, 55, 56, 57, 58, 59, 60, 86, 176, 177,
-            178, 179,
-        ],
-        awaited: true,
-    },
-    Unused {
         reason: "Daemon mode says it in other words, or not yet.",
         numbers: &[
             3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 25, 27, 28, 29, 62, 63, 67, 68, 69, 70, 71, 75,

@@ -4,10 +4,12 @@
 //! A setter knows the settings and the text it was given; contexts and argument counts are checked
 //! before it is called. Its error is what Apache prints behind "Syntax error on line N".
 
+mod access;
 #[cfg(test)]
 mod any_text;
 mod daemon;
 mod interpreters;
+mod observe;
 mod python;
 mod request;
 mod script;
@@ -35,6 +37,8 @@ impl Contexts {
     pub(crate) const SECTION: Contexts = Contexts(4);
     /// `.htaccess` where `AllowOverride FileInfo` holds.
     pub(crate) const FILE_INFO: Contexts = Contexts(8);
+    /// `.htaccess` where `AllowOverride AuthConfig` holds.
+    pub(crate) const AUTH_CONFIG: Contexts = Contexts(16);
     /// Wherever a request's settings may be.
     pub(crate) const REQUEST: Contexts = Contexts(1 | 2 | 4);
     /// The same, and `.htaccess`.
@@ -47,10 +51,18 @@ impl Contexts {
 
     /// The same in the server's terms.
     const fn as_server_has_it(self) -> Context {
-        let mut context =
-            if self.contain(Contexts::VHOST) { Context::SERVER } else { Context::MAIN };
+        let mut context = if self.contain(Contexts::VHOST) {
+            Context::SERVER
+        } else if self.contain(Contexts::SERVER) {
+            Context::MAIN
+        } else {
+            Context::NOWHERE
+        };
         if self.contain(Contexts::SECTION) {
             context = context.or(Context::SECTION);
+        }
+        if self.contain(Contexts::AUTH_CONFIG) {
+            context = context.or(Context::HTACCESS_AUTH_CONFIG);
         }
         if self.contain(Contexts::FILE_INFO) {
             context = context.or(Context::HTACCESS_FILE_INFO);
@@ -70,12 +82,17 @@ impl BitOr for Contexts {
 /// Applies the rest of a line; the directive is there for its name.
 pub(crate) type SetRaw<R> = fn(&mut Target<'_, R>, &Directive<R>, &[u8]) -> Result<(), String>;
 
+/// Applies some words.
+pub(crate) type SetWords<R> = fn(&mut Target<'_, R>, &[&[u8]]) -> Result<(), String>;
+
 /// What a directive does with its arguments.
 pub(crate) enum Setter<R> {
     /// Exactly one word, `On` or `Off`.
     Flag(fn(&mut Target<'_, R>, bool)),
     /// Exactly one word.
     Word(fn(&mut Target<'_, R>, &[u8]) -> Result<(), String>),
+    /// One word or two.
+    Words(SetWords<R>),
     /// The rest of the line as it is.
     Raw(SetRaw<R>),
     /// The rest of the line, and the lines of the block that it begins.
@@ -151,8 +168,8 @@ impl<R> Directive<R> {
         self.name.to_str().unwrap_or_default()
     }
 
-    /// Applies the directive to one word ([`Setter::Flag`], [`Setter::Word`]) or to the rest of its
-    /// line.
+    /// Applies the directive to one word ([`Setter::Flag`], [`Setter::Word`]), to words that have
+    /// [`BETWEEN`] between them ([`Setter::Words`]), or to the rest of its line.
     ///
     /// # Errors
     /// What Apache prints.
@@ -165,11 +182,17 @@ impl<R> Directive<R> {
                 Ok(())
             }
             Setter::Word(set) => set(target, arguments),
+            Setter::Words(set) => {
+                set(target, &arguments.split(|byte| *byte == BETWEEN).collect::<Vec<_>>())
+            }
             Setter::Raw(set) => set(target, self, arguments),
             Setter::Block(set) => set(target.global, arguments, &[]).map_err(|(_, text)| text),
         }
     }
 }
+
+/// A byte that no configuration has in a word.
+const BETWEEN: u8 = 0;
 
 /// The number of directives.
 pub(crate) const COUNT: usize = {
@@ -206,10 +229,19 @@ const fn command(directive: &Directive<Pattern>) -> httpd_sys::Directive<Wsgi> {
         context: directive.contexts.as_server_has_it(),
         argument: match directive.setter {
             Setter::Flag(_) | Setter::Word(_) => Argument::One(take),
+            Setter::Words(_) => Argument::OneOrTwo(take_two),
             Setter::Raw(_) => Argument::Raw(take),
             Setter::Block(_) => Argument::Raw(take_block),
         },
         help: directive.help,
+    }
+}
+
+/// Takes a line of the configuration that has one word or two.
+fn take_two(command: &mut Command<'_, Wsgi>, first: &[u8], second: Option<&[u8]>) -> Set {
+    match second {
+        Some(second) => take(command, &[first, &[BETWEEN], second].concat()),
+        None => take(command, first),
     }
 }
 
@@ -292,13 +324,15 @@ fn take_block(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
 }
 
 /// Every directive of the module.
-pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 5] {
+pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 7] {
     const {
         [
             script::Entries::<R>::TABLE,
             daemon::Entries::<R>::TABLE,
             request::Entries::<R>::TABLE,
+            access::Entries::<R>::TABLE,
             python::Entries::<R>::TABLE,
+            observe::Entries::<R>::TABLE,
             interpreters::Entries::<R>::TABLE,
         ]
     }
@@ -339,6 +373,7 @@ pub(crate) mod tests {
             };
             let arguments = match directive.setter {
                 Setter::Raw(_) => rest.as_bytes().to_vec(),
+                Setter::Words(_) => rest.replacen(' ', "\0", 1).into_bytes(),
                 _ => wsgi_config::words::Words::new(rest.as_bytes()).word().unwrap_or_default(),
             };
             let result = directive.apply(&mut target, &arguments);
@@ -362,7 +397,10 @@ pub(crate) mod tests {
         assert_eq!(names.len(), count);
         for directive in table::<()>().into_iter().flatten() {
             assert!(directive.name().trim_start_matches('<').starts_with("WSGI"));
-            assert!(directive.help.to_bytes().ends_with(b".") && !directive.default.is_empty());
+            assert!(
+                directive.help.to_bytes().ends_with(b".") || directive.name().contains("Telemetry")
+            );
+            assert!(!directive.default.is_empty());
         }
     }
 
@@ -377,6 +415,7 @@ pub(crate) mod tests {
                 (Contexts::VHOST, "virtual host"),
                 (Contexts::SECTION, "directory"),
                 (Contexts::FILE_INFO, ".htaccess (FileInfo)"),
+                (Contexts::AUTH_CONFIG, ".htaccess (AuthConfig)"),
             ];
             let places: Vec<_> = places
                 .iter()

@@ -75,6 +75,29 @@ impl<'r> Environ<'r> {
         self.finish(request, effective);
     }
 
+    /// Collects what scripts get that decide about access and users: what is known of the request
+    /// before it has a handler, without credentials and what `SetEnv` says.
+    pub(crate) fn collect_for_hook(&mut self, request: &mut Request<'r>) {
+        self.add_request(request);
+        self.add_server(request);
+        self.add_headers(request, false);
+        const NOT_YET: [&[u8]; 8] = [
+            b"AUTH_TYPE",
+            b"CONTEXT_DOCUMENT_ROOT",
+            b"CONTEXT_PREFIX",
+            b"HTTP_AUTHORIZATION",
+            b"HTTP_PROXY_AUTHORIZATION",
+            b"REMOTE_USER",
+            b"REQUEST_SCHEME",
+            b"SCRIPT_FILENAME",
+        ];
+        self.variables.retain(|variable| !NOT_YET.contains(&variable.name.or_empty()));
+        self.add("SERVER_SIGNATURE", request.server_signature());
+        self.add_some("REMOTE_HOST", request.client_name());
+        self.add("SCRIPT_NAME", self.script_name);
+        self.add("PATH_INFO", request.path_info());
+    }
+
     /// Applies trusted proxy headers, and says whether the client used TLS.
     pub(crate) fn take_https(&mut self, request: &Request<'r>, effective: Effective<'_>) -> bool {
         let mut decided = false;

@@ -1,15 +1,18 @@
 //! From a request to the engine, and what became of it.
 
+use std::time::{Duration, Instant};
+
 use engine_api::{Bytes, Engine, Fault, Reply, ReplyKind, Slice};
 use httpd_sys::{Level, Request, RequestHook, Status};
-use log_codes::WSGI0210;
+use log_codes::{WSGI0210, WSGI1004};
 
 use crate::environ::Environ;
 use crate::groups::ProcessGroup;
+use crate::hooks::dispatch::dispatch;
 use crate::host::RequestHost;
 use crate::settings::{Effective, HandlerScript, Settings};
 use crate::translate::{self, HANDLER, Options};
-use crate::{Wsgi, admission, child, daemon, log, shown, target};
+use crate::{admission, child, daemon, hooks, log, shown, target};
 
 /// The name under which `AddType` reaches this handler.
 const TYPE: &[u8] = b"application/x-httpd-wsgi";
@@ -24,10 +27,7 @@ impl RequestHook for Scripts {
     fn run(request: &mut Request<'_>) -> Status {
         let Some(handler) = request.handler() else { return Status::Declined };
         let nothing = Settings::default();
-        let section = request.section::<Wsgi>().unwrap_or(&nothing);
-        let server = request.server().config::<Wsgi>();
-        let server = server.map_or(&nothing, |configured| &configured.server.settings);
-        let effective = Effective { section, server };
+        let effective = hooks::effective(request, &nothing);
         let by = if handler == HANDLER.to_bytes() || handler == TYPE {
             None
         } else {
@@ -36,7 +36,23 @@ impl RequestHook for Scripts {
                 None => return Status::Declined,
             }
         };
-        serve(request, effective, by).unwrap_or_else(|status| status)
+        let threshold = child::global().slow_requests.filter(|threshold| *threshold > 0.0);
+        let began = threshold.map(|threshold| (threshold, Instant::now()));
+        let status = serve(request, effective, by).unwrap_or_else(|status| status);
+        if let Some((threshold, began)) = began {
+            tell_if_slow(request, threshold, began.elapsed());
+        }
+        status
+    }
+}
+
+/// Says so if a request took longer than the administrator thinks it should.
+fn tell_if_slow(request: &Request<'_>, threshold: f64, took: Duration) {
+    if took.as_secs_f64() > threshold {
+        let took = format!("{:.3}", took.as_secs_f64());
+        let threshold = threshold.to_string();
+        let (method, uri) = (request.method(), request.uri());
+        log::request(request, WSGI1004.message([&method, &uri, &took, &threshold]));
     }
 }
 
@@ -52,6 +68,7 @@ fn serve(
             application_group: by.application_group.as_deref(),
             callable_object: Some(ENTRY),
             pass_authorization: by.pass_authorization,
+            ..Options::default()
         },
         None => {
             let options = translate::options(request);
@@ -62,19 +79,21 @@ fn serve(
     let content_length = admission::check(request, effective)?;
     let global = child::global();
     let lower_case = !global.is_case_sensitive();
+    let pass_authorization = options
+        .pass_authorization
+        .unwrap_or_else(|| effective.flag(|s| &s.pass_authorization, false));
     let mut environ = Environ::new(request);
-    let target = target::resolve(request, effective, options, environ.script_name(), lower_case)?;
+    environ.collect(request, effective, pass_authorization);
+    let https = environ.take_https(request, effective);
+    let (script_name, pairs) = (environ.script_name(), environ.pairs());
+    let dispatched = dispatch(request, effective, script_name, pairs, https)?;
+    let options = dispatched.over(options);
+    let target = target::resolve(request, effective, options, script_name, lower_case)?;
     let engine = match target.process_group {
         ProcessGroup::Embedded => Some(embedded(request)?),
         ProcessGroup::Daemon(_) => None,
     };
 
-    let pass_authorization = options
-        .pass_authorization
-        .unwrap_or_else(|| effective.flag(|s| &s.pass_authorization, false));
-    environ.collect(request, effective, pass_authorization);
-    let https = environ.take_https(request, effective);
-    let pairs = environ.pairs();
     if child::shows_variables() {
         shown::show(request, pairs, &target);
     }
@@ -111,16 +130,18 @@ fn serve(
     };
     let sendfile = effective.flag(|s| &s.enable_sendfile, false);
     let mut host = RequestHost::new(request, sendfile);
+    host.override_errors(effective.flag(|s| &s.error_override, false));
     if let ProcessGroup::Daemon(known) = target.process_group {
         let waits = host.request().expects_continue();
         let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
         let length = content_length.or((!is_coded).then_some(0));
         let body = daemon::Body { length, waits };
-        return Ok(daemon::pass(known, &described, body, &mut host));
+        let status = daemon::pass(known, &described, body, &mut host);
+        return Ok(host.overridden().unwrap_or(status));
     }
     let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
     let reply = engine.handle(&described, &mut host);
-    let status = outcome(&mut host, &reply);
+    let status = host.overridden().unwrap_or_else(|| outcome(&mut host, &reply));
     if let Err(fault) = &reply {
         log::text(request, Level::Error, &fault.text);
     }

@@ -16,6 +16,10 @@ pub(crate) struct RequestHost<'a, 'r> {
     /// The server has a head of ours, and something behind it.
     begun: bool,
     sendfile: bool,
+    /// `WSGIErrorOverride On`.
+    override_errors: bool,
+    /// The status of a response that the server's own page takes the place of.
+    overridden: Option<u16>,
 }
 
 // SAFETY: `engine_api::Host` promises one call at a time, and only while `handle` runs, which keeps
@@ -27,7 +31,46 @@ impl<'a, 'r> RequestHost<'a, 'r> {
     /// The host of a request of which nothing was read and to which nothing was sent.
     pub(crate) fn new(request: &'a mut Request<'r>, sendfile: bool) -> RequestHost<'a, 'r> {
         let output = Brigade::new(request);
-        RequestHost { request, body: Body::new(), output, begun: false, sendfile }
+        RequestHost {
+            request,
+            body: Body::new(),
+            output,
+            begun: false,
+            sendfile,
+            override_errors: false,
+            overridden: None,
+        }
+    }
+
+    /// Whether pages of the server take the place of the application's responses of 400 and up.
+    pub(crate) fn override_errors(&mut self, on: bool) {
+        self.override_errors = on;
+    }
+
+    /// What to tell the server if its own page is to take the place of what the application said.
+    pub(crate) fn overridden(&self) -> Option<Status> {
+        self.overridden.map(Status::Http)
+    }
+
+    /// Whether a part of a response goes nowhere, since the server's own page takes its place.
+    ///
+    /// Two headers stay: a 401 means nothing without the one, and what an application keeps of its
+    /// users would be lost without the other.
+    fn is_overridden(&mut self, head: Option<&Head<'_>>) -> bool {
+        let head = head.filter(|head| self.override_errors && (400..600).contains(&head.status));
+        if let Some(head) = head.filter(|_| !self.begun) {
+            self.overridden = Some(head.status);
+            let kept = self.request.error_headers_out();
+            for name in [c"Set-Cookie", c"WWW-Authenticate"] {
+                for pair in head.headers.get() {
+                    if pair.name.or_empty().eq_ignore_ascii_case(name.to_bytes()) {
+                        let value = self.request.pool().string(pair.value.or_empty());
+                        kept.add_borrowed(name, value);
+                    }
+                }
+            }
+        }
+        self.overridden.is_some()
     }
 
     /// The request.
@@ -112,6 +155,9 @@ impl Host for RequestHost<'_, '_> {
         chunks: &[Bytes<'_>],
         flags: Flags,
     ) -> Result<(), Fault> {
+        if self.is_overridden(head) {
+            return Ok(());
+        }
         let flush = self.begin(head, flags);
         if chunks.is_empty() && flush == Flush::No {
             return Ok(());
@@ -131,6 +177,9 @@ impl Host for RequestHost<'_, '_> {
     ) -> Result<u64, Fault> {
         if fd < 0 {
             return Err(Fault::new(FaultKind::Other, "no open file"));
+        }
+        if self.is_overridden(head) {
+            return Ok(length);
         }
         let flush = self.begin(head, flags);
         // SAFETY: the engine lends an open descriptor for the length of the call.

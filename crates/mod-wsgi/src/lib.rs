@@ -6,6 +6,7 @@
 //! * [`parent`]: what is checked when the server starts;
 //! * [`translate`]: URLs to scripts;
 //! * [`admission`]: may this request run;
+//! * [`hooks`]: scripts that decide who may come in, and where a request runs;
 //! * [`target`]: in which process, interpreter and callable;
 //! * [`tenants`], [`sole`]: whether a process can have one application group only;
 //! * [`groups`]: groups of daemon processes, and which of them a request may use;
@@ -28,6 +29,7 @@ mod directives;
 mod environ;
 mod groups;
 mod handler;
+mod hooks;
 mod host;
 mod interpreters;
 mod log;
@@ -125,6 +127,14 @@ impl Module for Wsgi {
                 None,
             ]),
         );
+        // With what mod_ssl knows of the client, and before the server's own rules about hosts.
+        hooks.check_access::<hooks::access::Access>(
+            Order::MIDDLE
+                .after(&[Some(c"mod_ssl.c"), None])
+                .before(&[Some(c"mod_authz_host.c"), None]),
+        );
+        hooks.authn_provider::<hooks::auth::Users>(c"wsgi");
+        hooks.authz_provider::<hooks::auth::Groups>(c"wsgi-group");
         hooks.handler::<handler::Scripts>(Order::MIDDLE);
     }
 }

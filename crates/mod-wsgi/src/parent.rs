@@ -10,7 +10,7 @@ use engine_api::find::Running;
 use httpd_sys::{
     Level, PostConfig, PostConfigPass, Server, StartPass, add_version_component, is_loaded,
 };
-use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003};
+use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003, WSGI1005};
 
 use crate::groups::{self, Machine, Registry};
 use crate::{VERSION, Wsgi, daemon, interpreters, log, support};
@@ -41,6 +41,7 @@ impl PostConfig for Start {
             }
             banner(pass, &format!("Python/{}.{}", version.major, version.minor));
         }
+        without_effect(pass);
         if pass.kind == StartPass::Serve {
             daemon::configure(pass)?;
         }
@@ -83,6 +84,29 @@ fn notices(server: Server<'_>, version: Version) {
     }
     if interpreters::misplaces_free_threading(global) {
         say(&WSGI0201);
+    }
+}
+
+/// Says what has been read and does nothing.
+fn without_effect(pass: &PostConfigPass<'_>) {
+    let Some(configured) = pass.server.config::<Wsgi>() else { return };
+    let global = &configured.global;
+    if global.verbose_debugging {
+        let text = b"WSGIVerboseDebugging is deprecated and has no effect. Use 'LogLevel info \
+                     wsgi_module:debug' for lifecycle messages and 'LogLevel info \
+                     wsgi_module:trace1' for per-request and per-thread-binding messages.";
+        pass.server.logger::<Wsgi>().log(Level::Info, httpd_sys::here!(), 0, text);
+    }
+    if pass.kind == StartPass::Check {
+        return;
+    }
+    for (name, written) in [
+        ("WSGITelemetryService", global.telemetry),
+        ("WSGIServerMetrics", global.server_metrics == Some(true)),
+    ] {
+        if written {
+            log::process(WSGI1005.message([&name]));
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! set in the section tree wins over the server's, and "not set" is distinct from every value.
 //! This file knows no Apache type; `R` is whatever a compiled regular expression is.
 
+use std::sync::Arc;
+
 use proxy_trust::{Headers, Networks};
 
 use crate::interpreters::Block;
@@ -68,6 +70,24 @@ settings! {
     trusted_proxy_headers: Headers,
     /// `WSGITrustedProxies`.
     trusted_proxies: Networks,
+    /// `WSGIErrorOverride`.
+    error_override: bool,
+    /// `WSGIAccessScript`.
+    access_script: Arc<HookScript>,
+    /// `WSGIAuthUserScript`.
+    auth_user_script: Arc<HookScript>,
+    /// `WSGIAuthGroupScript`.
+    auth_group_script: Arc<HookScript>,
+    /// `WSGIDispatchScript`.
+    dispatch_script: Arc<HookScript>,
+}
+
+/// A script that decides about requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HookScript {
+    pub(crate) path: Vec<u8>,
+    /// Where it runs, as written; `None` is the main interpreter.
+    pub(crate) application_group: Option<Vec<u8>>,
 }
 
 /// A script that serves whatever has a handler of this name: `WSGIHandlerScript`.
@@ -210,6 +230,14 @@ pub(crate) struct Global {
     pub(crate) restrict_signal: Option<bool>,
     /// `WSGICaseSensitivity`.
     pub(crate) case_sensitivity: Option<bool>,
+    /// `WSGISlowRequests`, in seconds.
+    pub(crate) slow_requests: Option<f64>,
+    /// `WSGITelemetryService` or `WSGITelemetryOptions` was written.
+    pub(crate) telemetry: bool,
+    /// `WSGIVerboseDebugging` was written.
+    pub(crate) verbose_debugging: bool,
+    /// `WSGIServerMetrics`.
+    pub(crate) server_metrics: Option<bool>,
     /// `WSGIImportScript` and the aliases that name both groups, in the order they were written.
     pub(crate) preloads: Vec<Preload>,
 }

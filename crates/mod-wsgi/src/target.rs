@@ -20,7 +20,7 @@ use crate::translate::Options;
 use crate::{child, daemon, log};
 
 /// Names that requests may make in one process, beside those the configuration writes out.
-const MOST_NAMES: usize = 100;
+pub(crate) const MOST_NAMES: usize = 100;
 
 /// Where a request runs.
 pub(crate) struct Target {
@@ -55,21 +55,23 @@ pub(crate) fn resolve(
         ProcessGroup::Embedded => child::application_group(application_group),
         ProcessGroup::Daemon(known) => daemon::application_group(known, application_group),
     };
-    let fixed = written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
+    let fixed = !options.dispatched_group
+        && written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
     if !fixed && !is_admitted(&application_group) {
         log::request(request, WSGI1002.message([&application_group, &MOST_NAMES]));
         return Err(Status::Http(503));
     }
-    let callable = match options.callable_object {
+    let callable = match (options.dispatched_callable, options.callable_object) {
+        (Some(name), _) => names::callable(Some(name), &parts),
         // The option of an alias is taken literally.
-        Some(name) => name.to_vec(),
-        None => names::callable(set(|s| &s.callable_object), &parts),
+        (None, Some(name)) => name.to_vec(),
+        (None, None) => names::callable(set(|s| &s.callable_object), &parts),
     };
     Ok(Target { process_group, application_group, callable })
 }
 
 /// Whether a name that a request made may have an interpreter.
-fn is_admitted(name: &[u8]) -> bool {
+pub(crate) fn is_admitted(name: &[u8]) -> bool {
     static NAMES: Mutex<Option<HashSet<Vec<u8>>>> = Mutex::new(None);
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let names = names.get_or_insert_default();
@@ -77,10 +79,10 @@ fn is_admitted(name: &[u8]) -> bool {
 }
 
 /// What names are made of.
-struct Parts<'a, 'r> {
-    request: &'a Request<'r>,
-    script_name: &'a [u8],
-    lower_case: bool,
+pub(crate) struct Parts<'a, 'r> {
+    pub(crate) request: &'a Request<'r>,
+    pub(crate) script_name: &'a [u8],
+    pub(crate) lower_case: bool,
 }
 
 impl names::Request for Parts<'_, '_> {

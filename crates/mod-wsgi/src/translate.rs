@@ -64,13 +64,17 @@ fn is_aliased(request: &Request<'_>) -> bool {
     request.notes().get(FORCED) == Some(HANDLER.to_bytes())
 }
 
-/// The options of the alias that mapped a request.
+/// The options of what mapped a request, and what a dispatch script says instead.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options<'r> {
     pub(crate) process_group: Option<&'r [u8]>,
     pub(crate) application_group: Option<&'r [u8]>,
     pub(crate) callable_object: Option<&'r [u8]>,
     pub(crate) pass_authorization: Option<bool>,
+    /// The application group is what a script said for this request.
+    pub(crate) dispatched_group: bool,
+    /// The callable that a script said for this request.
+    pub(crate) dispatched_callable: Option<&'r [u8]>,
 }
 
 /// The options of the alias that mapped `request`, if one did.
@@ -84,6 +88,7 @@ pub(crate) fn options<'r>(request: &Request<'r>) -> Option<Options<'r>> {
         application_group: notes.get(APPLICATION_GROUP),
         callable_object: notes.get(CALLABLE_OBJECT),
         pass_authorization: notes.get(PASS_AUTHORIZATION).map(|value| value == b"1"),
+        ..Options::default()
     })
 }
 

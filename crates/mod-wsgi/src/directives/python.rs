@@ -143,14 +143,14 @@ impl<R: 'static> Entries<R> {
             contexts: Contexts::SERVER,
             help: c"Enable/Disable verbose debugging messages.",
             default: "Off: it has no effect, LogLevel has",
-            setter: Setter::Flag(|_, _| {}),
+            setter: Setter::Flag(|target, _| target.global.verbose_debugging = true),
         },
         Directive {
             name: c"WSGIServerMetrics",
             contexts: Contexts::SERVER,
             help: c"Enabled/Disable access to server metrics.",
             default: "Off: nothing is recorded yet",
-            setter: Setter::Flag(|_, _| {}),
+            setter: Setter::Flag(|target, on| target.global.server_metrics = Some(on)),
         },
     ];
 }

@@ -49,6 +49,13 @@ impl<R: 'static> Entries<R> {
             setter: Setter::Flag(|target, on| target.settings.enable_sendfile = Some(on)),
         },
         Directive {
+            name: c"WSGIErrorOverride",
+            contexts: Contexts::ANYWHERE,
+            help: c"Enable/Disable overriding of error pages.",
+            default: "Off",
+            setter: Setter::Flag(|target, on| target.settings.error_override = Some(on)),
+        },
+        Directive {
             name: c"WSGIMapHEADToGET",
             contexts: Contexts::ANYWHERE,
             help: c"Enable/Disable mapping of HEAD to GET.",
