@@ -28,6 +28,7 @@ pub mod conformance;
 mod daemon;
 mod express;
 pub mod http;
+mod installed;
 mod load;
 pub mod log;
 pub mod matrix;
@@ -40,6 +41,7 @@ mod site;
 mod venv;
 
 pub use express::Express;
+pub use installed::installed;
 pub use load::Load;
 pub use matrix::{Mode, Mpm, Tier};
 pub use package::Package;

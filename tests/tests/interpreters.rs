@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tests::{Mpm, Python, Server, Site, matrix};
+use std::time::{Duration, Instant};
+use tests::{Mpm, Python, Server, Setup, Site, Tier, matrix};
 
 /// Says which interpreter it is in, what it is called, and runs callbacks of extension modules.
 const SCRIPT: &str = r#"
-import sqlite3, sys, ctypes, mod_wsgi
+import sqlite3, sys, ctypes, threading, mod_wsgi
 
 def interpreter():
     try:
@@ -20,9 +21,14 @@ HERE = sys.here = interpreter()
 database = sqlite3.connect(":memory:", check_same_thread=False)
 database.create_function("here", 0, interpreter)
 again = ctypes.CFUNCTYPE(ctypes.c_int)(interpreter)
+lock = threading.Lock()
+
+def by_sqlite():
+    with lock:
+        return database.execute("select here()").fetchone()[0]
 
 def application(environ, start_response):
-    found = {HERE, sys.here, interpreter(), again(), database.execute("select here()").fetchone()[0]}
+    found = {HERE, sys.here, interpreter(), again(), by_sqlite()}
     names = {mod_wsgi.application_group, environ["mod_wsgi.application_group"]}
     start_response("200 OK", [("Content-Type", "text/plain")])
     return ["%s %s".__mod__((sorted(found), sorted(names))).encode()]
@@ -230,4 +236,179 @@ fn replicas_share_the_requests_of_an_application() {
         }
         server.stop();
     });
+}
+
+#[test]
+fn fifty_interpreters_made_at_once() {
+    matrix::for_each_cell(|cell| {
+        let mut site = Site::new(cell.mpm, &cell.python).one_child(16);
+        let script = site.write("s.wsgi", SCRIPT);
+        for n in 0..50 {
+            let script = script.display();
+            site = site.conf(format!("WSGIScriptAlias /{n}/ {script}/ application-group=g{n}"));
+        }
+        let server = site.start();
+        let get = |n: usize| server.get(&format!("/{n}/")).with_status(200).text();
+        let asked: Vec<Vec<String>> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..16)
+                .map(|client| {
+                    // Two clients each ask for the same at the same time.
+                    scope.spawn(move || (0..50).map(|i| get((client / 2 * 7 + i) % 50)).collect())
+                })
+                .collect();
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        });
+        let mut names: Vec<&String> = asked.iter().flatten().collect();
+        names.sort();
+        names.dedup();
+        // One interpreter per name, and one name per interpreter.
+        assert_eq!(names.len(), 50, "{names:?}");
+        let mut numbers: Vec<_> =
+            names.iter().map(|name| name.split_once(' ').unwrap().0).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 50, "{names:?}");
+        server.stop();
+    });
+}
+
+/// The long tier sends as many as it takes for what happens rarely.
+#[test]
+fn requests_alternate_between_interpreters_of_the_same_threads() {
+    let rounds = if Setup::get().tier == Tier::Nightly { 20_000 } else { 1200 };
+    matrix::for_each_cell(|cell| {
+        let site = Site::new(cell.mpm, &cell.python).one_child(3).conf("KeepAlive On");
+        let script = site.write("s.wsgi", SCRIPT);
+        let script = script.display();
+        let server = site
+            .conf("MaxKeepAliveRequests 0")
+            .conf(format!("WSGIScriptAlias /a {script} application-group=a"))
+            .conf(format!("WSGIScriptAlias /b {script} application-group=b"))
+            .conf(format!("WSGIScriptAlias /global {script} application-group=%{{GLOBAL}}"))
+            .start();
+        const KEEP: &[(&str, &str)] = &[("Connection", "keep-alive")];
+        let paths = ["/a", "/global", "/b"];
+        let expected = paths.map(|path| server.get(path).with_status(200).text());
+        assert_eq!(expected[1], "[0] ['']");
+        let clients = if cell.mpm.threaded() { 3 } else { 1 };
+        std::thread::scope(|scope| {
+            for client in 0..clients {
+                let (server, expected) = (&server, &expected);
+                scope.spawn(move || {
+                    let mut connection = server.connect();
+                    for i in 0..rounds / clients {
+                        // Pairs and triples in every order.
+                        let which = (client + i + i / 3 + i / 7) % 3;
+                        let head = tests::http::head("GET", paths[which], KEEP, 0);
+                        connection.send(&head).unwrap();
+                        let response = connection.response("GET").or_else(|_| {
+                            // The event MPM closes idle connections when its threads are busy.
+                            connection = server.connect();
+                            connection.send(&head)?;
+                            connection.response("GET")
+                        });
+                        let text = response.unwrap().with_status(200).text();
+                        assert_eq!(text, expected[which], "{} after {i}", paths[which]);
+                    }
+                });
+            }
+        });
+        server.stop();
+    });
+}
+
+#[test]
+fn two_servers_have_a_python_each() {
+    let pythons = matrix::pythons();
+    let (Some(old), Some(new)) = (pythons.first(), pythons.last()) else { return };
+    if old.version == new.version {
+        return matrix::skip("two Pythons at once", "dist has engines for one only");
+    }
+    let script = "
+import sys, sqlite3, ssl
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return ['{}.{}'.format(*sys.version_info).encode()]
+";
+    let start = |python| Site::new(Mpm::Event, python).mount("/", "v.wsgi", script).start();
+    let servers = [(old, start(old)), (new, start(new))];
+    for _ in 0..5 {
+        for (python, server) in &servers {
+            assert_eq!(server.get("/").with_status(200).text(), python.version);
+        }
+    }
+    for (_, server) in servers {
+        server.stop();
+    }
+}
+
+/// How long each measurement takes; many short ones, in turns, meet the same other work.
+const SLICE: Duration = Duration::from_millis(700);
+
+/// Requests that four clients have served in a slice of time.
+fn served(server: &Server) -> f64 {
+    let begun = Instant::now();
+    let client = || {
+        let mut served = 0.0;
+        while begun.elapsed() < SLICE {
+            assert_eq!(server.get("/").status, 200);
+            served += 1.0;
+        }
+        served
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    })
+}
+
+/// What this many threads that only compute get done in a slice of time.
+fn computed(threads: usize) -> f64 {
+    let begun = Instant::now();
+    let work = || {
+        let mut done = 0_u32;
+        while begun.elapsed() < SLICE {
+            done += std::hint::black_box((0..1000_u64).sum::<u64>() & 1) as u32 + 1;
+        }
+        f64::from(done)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    })
+}
+
+/// At least 1.6 times one interpreter, where two threads that share nothing get twice as much done
+/// as one; on a busy machine they do not, and less is asked.
+#[test]
+fn two_replicas_use_two_cores() {
+    if !matrix::nightly("what replicas are worth") {
+        return;
+    }
+    for python in matrix::pythons().iter().filter(|python| has_own_gils(python)) {
+        let one = busy(python, "");
+        let two = busy(python, "WSGIPerInterpreterGIL On\nWSGIInterpreterReplicas 2");
+        // All interpreters are there.
+        served(&two);
+        let mut found = Vec::new();
+        let good = (0..4).any(|_| {
+            let mut sums = [0.0; 4];
+            for _ in 0..5 {
+                sums[0] += served(&one);
+                sums[1] += computed(1);
+                sums[2] += served(&two);
+                sums[3] += computed(2);
+            }
+            let (replicas, machine) = (sums[2] / sums[0], sums[3] / sums[1]);
+            found.push(format!("{replicas:.2} where {machine:.2} is possible"));
+            replicas >= (0.8 * machine).clamp(1.25, 1.6)
+        });
+        matrix::note(&format!(
+            "Python {python}: two replicas serve {} times one",
+            found.join(", ")
+        ));
+        assert!(good, "Python {python}: {found:?}");
+        one.stop();
+        two.stop();
+    }
 }

@@ -93,9 +93,10 @@ impl Engine {
     /// # Errors
     /// [`OpenError`], one sentence naming the file.
     pub fn open(python: &Python) -> Result<Engine, OpenError> {
-        let failed = |file: &Path, error: &dyn fmt::Display| OpenError {
+        let failed = |file: &Path, error: &dyn std::error::Error| OpenError {
             file: file.to_owned(),
-            reason: error.to_string(),
+            // The loader's own words are the source.
+            reason: error.source().map_or_else(|| error.to_string(), ToString::to_string),
         };
         let libpython = python.libpython().map_err(|error| OpenError {
             file: python.engine.clone(),

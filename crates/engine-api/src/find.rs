@@ -123,8 +123,11 @@ pub fn program(home: Option<&Path>, dist: &Path) -> Result<Program, FindError> {
     };
     let (prefix, python_home) = split_home(&home)?;
     let prefix = prefix_of(&prefix)?;
-    let executable =
-        executable_of(&prefix).ok_or_else(|| FindError::NotPython { path: prefix.clone() })?;
+    let executable = executable_of(&prefix).ok_or_else(|| match venv::made_with(&prefix) {
+        // Its `bin/python3` is a link to nowhere.
+        Some(base) => FindError::BrokenVenv { home: prefix.clone(), base },
+        None => FindError::NotPython { path: prefix.clone() },
+    })?;
     Ok(Program { home: prefix, executable, python_home })
 }
 

@@ -11,7 +11,9 @@ pub(crate) struct Names {
     reload_required: Global,
     active_requests: Global,
     event_callbacks: Global,
-    /// The name of an application that was asked for last: nearly always the same.
+    /// The name that an application has unless something else is configured.
+    application: Global,
+    /// The name of another one that was asked for last.
     callable: ArcSwapOption<Callable>,
     graves: Graves,
 }
@@ -35,6 +37,7 @@ impl Names {
             reload_required: py.intern(c"reload_required")?.into_global(),
             active_requests: py.intern(c"active_requests")?.into_global(),
             event_callbacks: py.intern(c"event_callbacks")?.into_global(),
+            application: py.intern(c"application")?.into_global(),
             callable: ArcSwapOption::empty(),
             graves: graves.clone(),
         })
@@ -62,6 +65,9 @@ impl Names {
         py: Token<'py>,
         bytes: &[u8],
     ) -> py::Result<'py, Bound<'py>> {
+        if bytes == b"application" {
+            return bind(py, &self.application);
+        }
         if let Some(last) = self.callable.load().as_ref().filter(|last| last.bytes == bytes)
             && let Some(name) = &last.name
         {

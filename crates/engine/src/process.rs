@@ -5,9 +5,8 @@
 //! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use arc_swap::ArcSwap;
 use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
 use interp::{Options, Runtime};
@@ -42,7 +41,9 @@ pub(crate) struct Process {
     pub(crate) watchdog: OnceLock<Arc<Watchdog>>,
     /// Set when Python is to be used no more.
     pub(crate) stopping: AtomicBool,
-    pools: ArcSwap<FxHashMap<Vec<u8>, Arc<Pool>>>,
+    /// Read by each request and hardly ever written: a lock that nobody holds for longer than it
+    /// takes to look.
+    pools: RwLock<FxHashMap<Vec<u8>, &'static Pool>>,
 }
 
 /// The replicas of one application group; usually one.
@@ -52,7 +53,7 @@ pub(crate) struct Pool {
     /// How many there may be.
     pub(crate) size: usize,
     /// Those that were made.
-    members: ArcSwap<Vec<&'static Group>>,
+    members: RwLock<Vec<&'static Group>>,
 }
 
 impl Process {
@@ -69,7 +70,7 @@ impl Process {
             worker,
             watchdog: OnceLock::new(),
             stopping: AtomicBool::new(false),
-            pools: ArcSwap::default(),
+            pools: RwLock::default(),
         }
     }
 
@@ -80,18 +81,21 @@ impl Process {
     pub(crate) fn enter(&'static self, name: &[u8]) -> Result<Visit, Fault> {
         let pool = self.pool(name);
         loop {
-            let members = pool.members.load();
-            let counted =
-                members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
-            match counted.min_by_key(|(active, _)| *active) {
-                Some((active, group)) if active == 0 || members.len() == pool.size => {
+            let (count, calmest) = {
+                let members = read(&pool.members);
+                let counted =
+                    members.iter().map(|group| (group.active.load(Ordering::Relaxed), *group));
+                (members.len(), counted.min_by_key(|(active, _)| *active))
+            };
+            match calmest {
+                Some((active, group)) if active == 0 || count == pool.size => {
                     // If another request came in between, there may be a better choice now.
                     if let Some(visit) = Visit::new(group, active) {
                         return Ok(visit);
                     }
                 }
                 _ => {
-                    self.member(&pool, members.len())?;
+                    self.member(pool, count)?;
                 }
             }
         }
@@ -102,40 +106,35 @@ impl Process {
     /// What goes wrong is logged.
     pub(crate) fn all(&'static self, name: &[u8]) -> Result<Vec<&'static Group>, Fault> {
         let pool = self.pool(name);
-        (0..pool.size).map(|index| self.member(&pool, index)).collect()
+        (0..pool.size).map(|index| self.member(pool, index)).collect()
     }
 
     /// All groups that were made, in the order of their interpreters.
     pub(crate) fn groups(&self) -> Vec<&'static Group> {
-        let pools = self.pools.load();
         let mut groups: Vec<_> =
-            pools.values().flat_map(|pool| pool.members.load().to_vec()).collect();
+            read(&self.pools).values().flat_map(|pool| read(&pool.members).clone()).collect();
         groups.sort_by_key(|group| group.interpreter.id());
         groups
     }
 
     /// The pool of this name. Names come from configurations, so their number is bounded.
-    fn pool(&self, name: &[u8]) -> Arc<Pool> {
+    fn pool(&self, name: &[u8]) -> &'static Pool {
         let name = if self.settings.main_group.as_deref() == Some(name) { b"" } else { name };
-        if let Some(pool) = self.pools.load().get(name) {
-            return Arc::clone(pool);
+        if let Some(pool) = read(&self.pools).get(name) {
+            return pool;
         }
         let reported = match &self.settings.main_group {
             Some(group) if name.is_empty() => group,
             _ => name,
         };
-        let pool = Arc::new(Pool {
-            name: reported.to_vec(),
-            size: self.replicas(name),
-            members: ArcSwap::default(),
-        });
-        self.pools.rcu(|pools| {
-            let mut pools = FxHashMap::clone(pools);
-            pools.entry(name.to_vec()).or_insert_with(|| Arc::clone(&pool));
-            pools
-        });
+        let size = self.replicas(name);
+        let make = || -> &'static Pool {
+            let members = RwLock::default();
+            Box::leak(Box::new(Pool { name: reported.to_vec(), size, members }))
+        };
         // Another thread may have been first.
-        self.pools.load().get(name).map_or(pool, Arc::clone)
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(name.to_vec()).or_insert_with(make)
     }
 
     /// How many interpreters the group of this name may have.
@@ -154,19 +153,21 @@ impl Process {
     }
 
     /// A member of a pool, made if it must be. The calling thread is detached.
-    fn member(&'static self, pool: &Arc<Pool>, index: usize) -> Result<&'static Group, Fault> {
-        if let Some(group) = pool.members.load().get(index) {
+    fn member(&'static self, pool: &'static Pool, index: usize) -> Result<&'static Group, Fault> {
+        if let Some(group) = read(&pool.members).get(index) {
             return Ok(group);
         }
-        let into = Arc::clone(pool);
         let made = self.runtime.on_main_thread(move || {
             // The main thread makes all of them, one after the other.
-            let members = into.members.load_full();
-            if let Some(group) = members.get(index) {
-                return Ok(*group);
-            }
-            let group = Group::make(self, &into, members.len())?;
-            into.members.store(Arc::new(members.iter().copied().chain([group]).collect()));
+            let count = {
+                let members = read(&pool.members);
+                if let Some(group) = members.get(index) {
+                    return Ok(*group);
+                }
+                members.len()
+            };
+            let group = Group::make(self, pool, count)?;
+            pool.members.write().unwrap_or_else(PoisonError::into_inner).push(group);
             Ok(group)
         });
         made.unwrap_or_else(|error| Err(error.to_string())).map_err(|text| {
@@ -189,6 +190,10 @@ impl Process {
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request's stay in a group.

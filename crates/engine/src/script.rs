@@ -18,11 +18,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use log_codes::WSGI1103;
 use md5::{Digest, Md5};
 use py::{Bound, Error, Global, Token, ffi};
@@ -38,8 +38,9 @@ use source::{GONE, Source, is_fresh, microseconds};
 /// The scripts of one interpreter.
 #[derive(Default)]
 pub(crate) struct Scripts {
-    /// By path; and by path where that is lower-cased to name the module.
-    tables: [ArcSwap<FxHashMap<Vec<u8>, Arc<Script>>>; 2],
+    /// By path; and by path where that is lower-cased to name the module. Held for a moment only,
+    /// and not while Python runs.
+    tables: [RwLock<FxHashMap<Vec<u8>, Arc<Script>>>; 2],
 }
 
 impl Scripts {
@@ -71,17 +72,13 @@ impl Scripts {
 
     fn script<'py>(&self, py: Token<'py>, ask: &Ask<'_>) -> py::Result<'py, Arc<Script>> {
         let table = &self.tables[usize::from(ask.lower_case)];
-        if let Some(script) = table.load().get(ask.path) {
+        if let Some(script) = table.read().unwrap_or_else(PoisonError::into_inner).get(ask.path) {
             return Ok(Arc::clone(script));
         }
         let script = Arc::new(Script::new(py, ask)?);
-        table.rcu(|scripts| {
-            let mut scripts = FxHashMap::clone(scripts);
-            scripts.entry(ask.path.to_vec()).or_insert_with(|| Arc::clone(&script));
-            scripts
-        });
+        let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been first.
-        Ok(table.load().get(ask.path).map_or(script, Arc::clone))
+        Ok(Arc::clone(table.entry(ask.path.to_vec()).or_insert(script)))
     }
 }
 

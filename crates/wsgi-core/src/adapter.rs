@@ -13,29 +13,20 @@ use py::{Bound, Error, Result, Token, compat, ffi, guard, text};
 
 use crate::exchange::{Exchange, SendError, lock};
 use crate::fault::{Direction, to_exception};
+use crate::handles::Handle;
 use crate::head::Head;
 use crate::host::{Level, Record};
 use crate::state::State;
 use crate::validate::{self, Field};
 
 /// What an instance holds.
-struct Adapter(Arc<Exchange>);
+struct Adapter(Handle);
 
 /// Makes the type.
 pub(crate) fn make_class(py: Token<'_>) -> Result<'_, Bound<'_>> {
     let slots = [class::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast())];
     // SAFETY: the methods take instances of this type only, which is what CPython checks.
     unsafe { class::make::<Adapter>(py, c"mod_wsgi.Adapter", &slots) }
-}
-
-/// Makes an adapter for `exchange` and returns its `start_response`.
-pub(crate) fn start_response<'py>(
-    py: Token<'py>,
-    state: &State,
-    exchange: &Arc<Exchange>,
-) -> Result<'py, Bound<'py>> {
-    let adapter = new(py, state, exchange)?;
-    bind(py, &METHODS.0[0], adapter.as_ptr())
 }
 
 /// Makes an adapter for `exchange`.
@@ -45,7 +36,23 @@ pub(crate) fn new<'py>(
     exchange: &Arc<Exchange>,
 ) -> Result<'py, Bound<'py>> {
     // SAFETY: the class was made for `Adapter` in this interpreter.
-    unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Arc::clone(exchange))) }
+    unsafe { class::instance(py, state.refs.adapter.as_ptr(), Adapter(Handle::new(exchange))) }
+}
+
+/// What `new` has put into an adapter.
+pub(crate) fn handle<'a>(adapter: &'a Bound<'_>) -> &'a Handle {
+    // SAFETY: the callers have it from `new`; alive for as long as it is borrowed.
+    &unsafe { class::value::<Adapter>(adapter.as_ptr()) }.0
+}
+
+/// The method `start_response` of an adapter.
+pub(crate) fn start_response<'py>(adapter: &Bound<'py>) -> Result<'py, Bound<'py>> {
+    bind(adapter.py(), &METHODS.0[0], adapter.as_ptr())
+}
+
+/// The method `write` of an adapter.
+pub(crate) fn write<'py>(adapter: &Bound<'py>) -> Result<'py, Bound<'py>> {
+    bind(adapter.py(), &METHODS.0[1], adapter.as_ptr())
 }
 
 /// The exchange of an adapter.
@@ -54,7 +61,7 @@ pub(crate) fn new<'py>(
 /// Attached; `object` is an adapter, which lives for `'a`.
 pub(crate) unsafe fn exchange<'a>(object: *mut ffi::PyObject) -> &'a Exchange {
     // SAFETY: by contract.
-    unsafe { &class::value::<Adapter>(object).0 }
+    unsafe { class::value::<Adapter>(object).0.get() }
 }
 
 static METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
@@ -90,9 +97,9 @@ unsafe extern "C" fn start_response_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            let exchange = &class::value::<Adapter>(object).0;
-            accept(py, exchange, &args)?;
-            bind(py, &METHODS.0[1], object)
+            let handle = &class::value::<Adapter>(object).0;
+            accept(py, handle.get(), &args)?;
+            handle.write(py).map_or_else(|| bind(py, &METHODS.0[1], object), Ok)
         })
     }
 }
@@ -259,14 +266,18 @@ unsafe extern "C" fn write_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            write(py, &class::value::<Adapter>(object).0, &args)?;
+            write_block(py, class::value::<Adapter>(object).0.get(), &args)?;
             Ok(py.none())
         })
     }
 }
 
 /// `write(data)`
-fn write<'py>(py: Token<'py>, exchange: &Exchange, args: &Arguments<'_, 'py>) -> Result<'py, ()> {
+fn write_block<'py>(
+    py: Token<'py>,
+    exchange: &Exchange,
+    args: &Arguments<'_, 'py>,
+) -> Result<'py, ()> {
     if exchange.is_expired() {
         return Err(expired(py, "write"));
     }
@@ -306,7 +317,7 @@ unsafe extern "C" fn ssl_is_https_method(
     // SAFETY: as in `start_response_method`.
     unsafe {
         guard::object(|py| {
-            let exchange = &class::value::<Adapter>(object).0;
+            let exchange = class::value::<Adapter>(object).0.get();
             let answer = exchange.with_host(py, |host| host.ssl_is_https());
             py.int(answer.ok_or_else(|| expired(py, "ssl_is_https"))?.into())
         })
@@ -323,7 +334,7 @@ unsafe extern "C" fn ssl_var_lookup_method(
     unsafe {
         guard::object(|py| {
             let args = Arguments::new(py, args, count, names);
-            let exchange = &class::value::<Adapter>(object).0;
+            let exchange = class::value::<Adapter>(object).0.get();
             if exchange.is_expired() {
                 return Err(expired(py, "ssl_var_lookup"));
             }

@@ -139,15 +139,27 @@ impl Exchange {
             ))
         };
         Exchange {
-            state: Arc::clone(state),
             host: Mutex::new(Some(HostPointer(host))),
             reply: Mutex::new(Reply::new(request.head)),
-            input: Mutex::default(),
-            log: Mutex::default(),
-            backlog: Mutex::default(),
             observer: request.observer.clone(),
             content_length: request.content_length,
             measure: request.measure,
+            ..Exchange::over(state)
+        }
+    }
+
+    /// One that is over, and never was a request.
+    pub(crate) fn over(state: &Arc<State>) -> Exchange {
+        Exchange {
+            state: Arc::clone(state),
+            host: Mutex::default(),
+            reply: Mutex::default(),
+            input: Mutex::default(),
+            log: Mutex::default(),
+            backlog: Mutex::default(),
+            observer: None,
+            content_length: None,
+            measure: false,
             counters: Counters::default(),
         }
     }

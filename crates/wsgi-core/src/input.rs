@@ -15,6 +15,7 @@ use py::{Bound, Error, Result, Token, ffi, guard};
 
 use crate::exchange::{self, Exchange, HostSource, acquire};
 use crate::fault::{Direction, in_error_state, to_exception};
+use crate::handles::Handle;
 use crate::host::Fault;
 use crate::state::State;
 
@@ -22,7 +23,7 @@ use crate::state::State;
 const FIRST: usize = 64 * 1024;
 
 /// What an instance holds.
-struct Input(Arc<Exchange>);
+struct Input(Handle);
 
 /// Makes the type.
 pub(crate) fn make_class(py: Token<'_>) -> Result<'_, Bound<'_>> {
@@ -42,7 +43,13 @@ pub(crate) fn new<'py>(
     exchange: &Arc<Exchange>,
 ) -> Result<'py, Bound<'py>> {
     // SAFETY: the class was made for `Input` in this interpreter.
-    unsafe { class::instance(py, state.refs.input.as_ptr(), Input(Arc::clone(exchange))) }
+    unsafe { class::instance(py, state.refs.input.as_ptr(), Input(Handle::new(exchange))) }
+}
+
+/// What `new` has put into an input.
+pub(crate) fn handle<'a>(input: &'a Bound<'_>) -> &'a Handle {
+    // SAFETY: the callers have it from `new`; alive for as long as it is borrowed.
+    &unsafe { class::value::<Input>(input.as_ptr()) }.0
 }
 
 static METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
@@ -62,7 +69,7 @@ unsafe extern "C" fn read_method(
     // SAFETY: Python calls with an instance of the type and arguments by the fast convention.
     unsafe {
         guard::object(|py| {
-            let exchange = &class::value::<Input>(object).0;
+            let exchange = class::value::<Input>(object).0.get();
             let args = Arguments::new(py, args, count, names);
             let size = size(py, &args, "read", "size")?;
             Reader::lock(py, exchange, "read")?.read(size)
@@ -79,7 +86,7 @@ unsafe extern "C" fn readline_method(
     // SAFETY: as in `read_method`.
     unsafe {
         guard::object(|py| {
-            let exchange = &class::value::<Input>(object).0;
+            let exchange = class::value::<Input>(object).0.get();
             let args = Arguments::new(py, args, count, names);
             let size = size(py, &args, "readline", "size")?;
             Reader::lock(py, exchange, "readline")?.line(size)
@@ -96,7 +103,7 @@ unsafe extern "C" fn readlines_method(
     // SAFETY: as in `read_method`.
     unsafe {
         guard::object(|py| {
-            let exchange = &class::value::<Input>(object).0;
+            let exchange = class::value::<Input>(object).0.get();
             let args = Arguments::new(py, args, count, names);
             let hint = size(py, &args, "readlines", "hint")?.filter(|&hint| hint > 0);
             let mut reader = Reader::lock(py, exchange, "readlines")?;
@@ -127,7 +134,7 @@ unsafe extern "C" fn close_method(
     // SAFETY: as in `read_method`.
     unsafe {
         guard::object(|py| {
-            if class::value::<Input>(object).0.is_expired() {
+            if class::value::<Input>(object).0.get().is_expired() {
                 return Err(expired(py, "close"));
             }
             Ok(py.none())
@@ -139,7 +146,7 @@ unsafe extern "C" fn iter(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `read_method`; returns a new reference to the object.
     unsafe {
         guard::object(|py| {
-            if class::value::<Input>(object).0.is_expired() {
+            if class::value::<Input>(object).0.get().is_expired() {
                 return Err(iteration_expired(py));
             }
             Bound::from_borrowed(py, object).ok_or_else(|| Error::fetch(py))
@@ -151,7 +158,7 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `read_method`; NULL without an exception ends the iteration.
     unsafe {
         guard::run(std::ptr::null_mut(), |py| {
-            let exchange = &class::value::<Input>(object).0;
+            let exchange = class::value::<Input>(object).0.get();
             if exchange.is_expired() {
                 return Err(iteration_expired(py));
             }

@@ -52,6 +52,7 @@ mod fault;
 #[cfg(unix)]
 mod file;
 mod file_wrapper;
+mod handles;
 mod head;
 mod host;
 #[cfg(feature = "http")]

@@ -124,7 +124,11 @@ impl<'py> Run<'_, 'py> {
                 return None;
             }
             blocks += u64::from(!bytes.is_empty());
-            body.extend_from_slice(bytes);
+            if body.is_empty() {
+                body = bytes.to_vec();
+            } else {
+                body.extend_from_slice(bytes);
+            }
         }
         Some(self.collect(body, blocks))
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use py::{Bound, Error, Result, Token, ffi};
 
 use crate::exchange::{Current, Exchange};
+use crate::handles::Handles;
 use crate::host::Host;
 use crate::request::{Request, Served, Summary};
 use crate::respond::Run;
 use crate::state::State;
-use crate::{adapter, environ, input, log};
+use crate::{environ, log};
 
 /// Calls the WSGI application `app` for `request` and sends what it answers to `host`.
 ///
@@ -90,13 +91,16 @@ fn run<'py>(
     exchange: &Arc<Exchange>,
 ) -> Served {
     let response = Run { py, state, request, exchange };
-    let outcome = match log::errors(py, state, exchange) {
-        Ok(errors) => {
-            let end = match call(&response, app, &errors.stream) {
+    let objects = log::errors(py, state, exchange)
+        .and_then(|errors| Ok((errors, Handles::new(py, state, exchange)?)));
+    let outcome = match objects {
+        Ok((errors, handles)) => {
+            let end = match call(&response, app, &errors.stream, &handles) {
                 Ok(result) => response.consume(result),
                 Err(error) => response.fail(&error),
             };
             errors.retire(state);
+            handles.retire(state, exchange);
             response.outcome(end)
         }
         Err(error) => response.outcome(response.fail(&error)),
@@ -109,14 +113,17 @@ fn run<'py>(
 }
 
 /// Makes what the application gets, and calls it.
-fn call<'py>(run: &Run<'_, 'py>, app: &Bound<'py>, errors: &Bound<'py>) -> Result<'py, Bound<'py>> {
-    let Run { py, state, request, exchange } = *run;
-    let input = input::new(py, state, exchange)?;
-    let environ = environ::build(py, state, request, &input, errors)?;
-    let start_response = adapter::start_response(py, state, exchange)?;
+fn call<'py>(
+    run: &Run<'_, 'py>,
+    app: &Bound<'py>,
+    errors: &Bound<'py>,
+    handles: &Handles<'py>,
+) -> Result<'py, Bound<'py>> {
+    let Run { py, state, request, .. } = *run;
+    let environ = environ::build(py, state, request, &handles.input, errors)?;
     let replaced = match &request.observer {
         Some(observer) => observer.request_started(py, app, &environ),
         None => None,
     };
-    replaced.as_ref().unwrap_or(app).call_n([&environ, &start_response])
+    replaced.as_ref().unwrap_or(app).call_n([&environ, &handles.start_response])
 }

@@ -6,7 +6,7 @@
 //! comparison. A value that changes with every request would cost more if it were remembered:
 //! hence one is taken over only when it comes twice in a row.
 
-use std::mem;
+use std::{mem, ptr};
 
 use py::{Bound, Error, Result, Token, ffi};
 
@@ -99,10 +99,19 @@ impl Shape {
         let environ = unsafe { Bound::from_owned(py, ffi::PyDict_Copy(self.entries.as_ptr()))? };
         let (variables, extra) =
             self.slots.split_at_mut_checked(self.variables).unwrap_or_default();
+        let mut last: Option<(&[u8], Bound<'py>)> = None;
         for (slot, (_, value)) in variables.iter_mut().zip(request.environ) {
-            if !matches!(&slot.known, Known::Text(known) if same(known, value)) {
-                let object = slot.kind.decode(py, value)?;
-                slot.set(&environ, self.entries, &object, Value::Latin1(value))?;
+            if matches!(&slot.known, Known::Text(known) if same(known, value)) {
+                continue;
+            }
+            // Some variables are the same memory under another name, such as PATH_INFO.
+            let object = match &last {
+                Some((text, object)) if ptr::eq(*text, *value) && slot.kind != Kind::File => object,
+                _ => &last.insert((value, slot.kind.decode(py, value)?)).1,
+            };
+            slot.set(&environ, self.entries, object, Value::Latin1(value))?;
+            if slot.kind == Kind::File {
+                last = None;
             }
         }
         for (slot, (_, value)) in extra.iter_mut().zip(request.extra) {

@@ -6,15 +6,16 @@
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use py::{Bound, InterpreterId, Result, Token, ffi};
 
 use crate::environ::Template;
+use crate::exchange::Exchange;
 use crate::host::ServerLog;
 use crate::names::Names;
 use crate::request::Value;
-use crate::{adapter, file_wrapper, input, log, restricted};
+use crate::{adapter, file_wrapper, handles, input, log, restricted};
 
 /// The engine in one interpreter.
 #[allow(missing_debug_implementations)]
@@ -27,6 +28,10 @@ pub struct State {
     pub(crate) names: Mutex<Names>,
     /// Streams for `wsgi.errors` that no application has any hold on.
     pub(crate) streams: Mutex<Vec<log::Spare>>,
+    /// Handles that no application has any hold on.
+    pub(crate) handles: Mutex<Vec<handles::Spare>>,
+    /// What those lead to.
+    pub(crate) over: OnceLock<Arc<Exchange>>,
 }
 
 /// How to make a [`State`].
@@ -113,6 +118,8 @@ impl State {
             template,
             names: Mutex::default(),
             streams: Mutex::default(),
+            handles: Mutex::default(),
+            over: OnceLock::new(),
         }))
     }
 

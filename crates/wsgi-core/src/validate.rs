@@ -113,7 +113,20 @@ pub fn field(name: &[u8], value: &[u8]) -> Result<Field, Invalid> {
     if name.is_empty() {
         return Err(Invalid::NameEmpty);
     }
-    if !name.iter().all(|&byte| TOKEN[usize::from(byte)]) {
+    // Lengths first: most fields are settled by them.
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    let known = match name.len() {
+        2 if is(b"te") => Some(Known::HopByHop),
+        7 if is(b"trailer") || is(b"upgrade") => Some(Known::HopByHop),
+        10 if is(b"keep-alive") => Some(Known::HopByHop),
+        10 if is(b"connection") => Some(Known::Connection),
+        12 if is(b"content-type") => Some(Known::ContentType),
+        14 if is(b"content-length") => Some(Known::ContentLength),
+        16 if is(b"proxy-connection") => Some(Known::HopByHop),
+        17 if is(b"transfer-encoding") => Some(Known::HopByHop),
+        _ => None,
+    };
+    if known.is_none() && !name.iter().all(|&byte| TOKEN[usize::from(byte)]) {
         let name = name.to_vec();
         return Err(if name.iter().any(u8::is_ascii_control) {
             Invalid::NameControl(name)
@@ -131,22 +144,25 @@ pub fn field(name: &[u8], value: &[u8]) -> Result<Field, Invalid> {
             Invalid::ValueControl(value)
         });
     }
-    // Lengths first: most fields are settled by them.
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    Ok(match name.len() {
-        2 if is(b"te") => Field::Drop,
-        7 if is(b"trailer") || is(b"upgrade") => Field::Drop,
-        10 if is(b"keep-alive") => Field::Drop,
-        10 if is(b"connection") => {
+    Ok(match known {
+        None => Field::Send,
+        Some(Known::HopByHop) => Field::Drop,
+        Some(Known::Connection) => {
             let close = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"close");
             if value.split(|&byte| byte == b',').any(close) { Field::Close } else { Field::Drop }
         }
-        12 if is(b"content-type") => Field::ContentType,
-        14 if is(b"content-length") => Field::ContentLength(content_length(value)?),
-        16 if is(b"proxy-connection") => Field::Drop,
-        17 if is(b"transfer-encoding") => Field::Drop,
-        _ => Field::Send,
+        Some(Known::ContentType) => Field::ContentType,
+        Some(Known::ContentLength) => Field::ContentLength(content_length(value)?),
     })
+}
+
+/// Names that need not be looked at byte by byte.
+#[derive(Clone, Copy)]
+enum Known {
+    HopByHop,
+    Connection,
+    ContentType,
+    ContentLength,
 }
 
 /// The number in a `Content-Length`: digits, no larger than a signed 64-bit integer.

@@ -246,6 +246,69 @@ fn an_observer_may_replace_the_application() {
     assert_eq!((answer.status, answer.text()), (202, "other".into()));
 }
 
+/// The objects of a request are used again, but never ones that an application can still reach.
+#[test]
+fn what_an_application_keeps_is_not_another_requests() {
+    for keep in [
+        "start_response",
+        "start_response('200 OK', [])",
+        "environ",
+        "environ['wsgi.input']",
+        "environ['wsgi.input'].read",
+        "weakref.ref(start_response)",
+        "start_response.__self__",
+        "lambda: start_response",
+    ] {
+        attach(|py| {
+            let globals = py.dict().unwrap();
+            exec(
+                py,
+                &globals,
+                &format!(
+                    "import weakref\n\
+                     kept = []\n\
+                     def application(environ, start_response):\n    \
+                         kept.append({keep})\n    \
+                         start_response('200 OK', [('X', 'own')], None) \
+                             if 'start_response(' not in {keep:?} else None\n    \
+                         return [environ['wsgi.input'].read()]\n\
+                     def other(environ, start_response):\n    \
+                         start_response('200 OK', [])\n    \
+                         problems.extend(look())\n    \
+                         return [environ['wsgi.input'].read()]\n\
+                     problems = []\n\
+                     def attempt(call):\n    \
+                         try: return [repr(call())]\n    \
+                         except RuntimeError as error: return []\n\
+                     def reach(thing):\n    \
+                         if type(thing) is dict: thing = thing['wsgi.input']\n    \
+                         if type(thing) is type(look): thing = thing()\n    \
+                         if type(thing) is weakref.ref: thing = thing()\n    \
+                         name = getattr(thing, '__name__', type(thing).__name__)\n    \
+                         if thing is None: return []\n    \
+                         if name == 'Input': return attempt(thing.read)\n    \
+                         if name == 'read': return attempt(thing)\n    \
+                         if name == 'write': return attempt(lambda: thing(b'!'))\n    \
+                         if name == 'Adapter': thing = thing.start_response\n    \
+                         return attempt(lambda: thing('200 OK', [], (None, None, None)))\n\
+                     def look():\n    \
+                         return [found for thing in kept for found in reach(thing)]\n"
+                ),
+            );
+            for round in 0..3 {
+                let body = format!("body {round}");
+                let answer = Case::default().body(&[body.as_bytes()]).serve_in(py, &globals);
+                assert_eq!((answer.status, answer.text()), (200, body), "{keep}");
+                exec(py, &globals, "first, application = application, other");
+                let answer = Case::default().body(&[b"other"]).serve_in(py, &globals);
+                assert_eq!((answer.status, &*answer.text()), (200, "other"), "{keep}");
+                assert_eq!(eval(py, &globals, "problems"), "[]", "{keep}");
+                exec(py, &globals, "application = first");
+            }
+        });
+    }
+}
+
 #[test]
 fn objects_kept_for_ever_are_harmless() {
     let answer = get("kept = []\n\

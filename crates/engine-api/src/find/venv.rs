@@ -37,6 +37,11 @@ pub(super) fn base_executable(prefix: &Path, executable: &Path) -> Result<PathBu
     Err(FindError::BrokenVenv { home: prefix.to_owned(), base: venv })
 }
 
+/// Directory of the executable that the virtual environment `prefix`, if it is one, was made with.
+pub(super) fn made_with(prefix: &Path) -> Option<PathBuf> {
+    Config::read(prefix)?.home
+}
+
 /// What `executable` links to, if that is outside of `venv`.
 fn outside(venv: &Path, executable: &Path) -> Option<PathBuf> {
     let target = executable.canonicalize().ok()?;
