@@ -205,6 +205,32 @@ def wrap(name, **event):
     server.stop();
 }
 
+/// Raised by the application itself: nothing else raises it in embedded mode.
+#[test]
+fn d20_a_request_that_is_timed_out_has_the_servers_own_page() {
+    let statements = "
+seen = []
+@mod_wsgi.subscribe_events
+def event(name, **event): seen.append((name, event.get('status')))
+def stop(): raise mod_wsgi.RequestTimeout('too long')
+";
+    let site = Site::new(Mpm::Event, &matrix::python()).one_child(2);
+    let expression = "stop() if environ['QUERY_STRING'] else seen[:-2]";
+    let server = site
+        .conf("ErrorDocument 504 \"it took too long\"")
+        .mount("/", "app.wsgi", &answer(statements, expression))
+        .start();
+    let response = server.get("/?stop");
+    // As here it is raised after `start_response`, of which nothing was sent.
+    assert_eq!((response.status, response.text().as_str()), (504, "it took too long"));
+    let line = server.log().expect("Request interrupted by RequestTimeout; thread recovered.");
+    assert_eq!(line.level, "info");
+    let events = "('request_started', None), ('response_started', None), ('request_finished', 504)";
+    assert_eq!(server.get("/").text(), format!("[{events}]"));
+    server.log().refuse("[wsgi:error]");
+    server.stop();
+}
+
 #[test]
 fn lists_of_callbacks_may_be_lost() {
     let statements = "
@@ -224,7 +250,7 @@ for subscribe in (mod_wsgi.subscribe_events, mod_wsgi.subscribe_shutdown):
 }
 
 #[test]
-fn context_variables_d36_do_not_leak_in_a_server() {
+fn d36_context_variables_do_not_leak() {
     let statements = "
 import contextvars
 variable, local = contextvars.ContextVar('v', default=0), threading.local()

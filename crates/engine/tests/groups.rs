@@ -8,10 +8,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use common::{Ask, Site, errors, log, scenario};
-use engine_api::{Bytes, FaultKind, InterpreterOptions, Load, Slice, Stop, Switch};
+use engine_api::{Bytes, InterpreterOptions, Load, Slice, Switch};
 use interp::Options;
 
 const NONE: InterpreterOptions<'static> = InterpreterOptions::NONE;
@@ -100,33 +99,6 @@ fn prefork_serves_on_the_main_thread() {
             let response = Ask::new(&site, "app.wsgi").group(group).send();
             assert_eq!(response.text(), "(True, 'MainThread', 0)");
         }
-    });
-}
-
-/// The thread that would wait for it is the one that callbacks ran on.
-#[test]
-fn stopping_under_prefork_is_bounded() {
-    scenario("stopping_under_prefork_is_bounded", || {
-        let site = Site::with(|start, _| start.serve_on_this_thread = true);
-        let file = site.path("out");
-        let statements = format!(
-            "
-import mod_wsgi, time
-@mod_wsgi.subscribe_shutdown
-def shutdown(name, **event):
-    with open({file:?}, 'w') as f: f.write(name)
-    time.sleep(600)
-"
-        );
-        site.script("app.wsgi", 10, &answer(&statements, "1"));
-        assert_eq!(site.get("app.wsgi").text(), "1");
-        let began = Instant::now();
-        let stop = Stop { reason: Bytes::from(""), destroy: true, limit_ms: 500 };
-        let fault = site.engine.stop(&stop).unwrap_err();
-        assert_eq!(fault.kind, FaultKind::Timeout, "{fault}");
-        let took = began.elapsed();
-        assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(60), "{took:?}");
-        assert_eq!(fs::read_to_string(file).unwrap(), "process_stopping");
     });
 }
 

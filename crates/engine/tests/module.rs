@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 
 use common::{Ask, Response, Site, errors, log, scenario};
-use engine_api::{Bytes, InterpreterOptions, Load, Slice, Stop, Switch};
+use engine_api::{Bytes, InterpreterOptions, Load, Slice, Switch};
 
 /// A script that answers with the value of an expression, after statements.
 fn answer(statements: &str, expression: &str) -> String {
@@ -502,36 +502,14 @@ fn python_path_of_interpreters() {
 }
 
 #[test]
-fn stop_tells_and_ends() {
-    scenario("stop_tells_and_ends", || {
-        let site = Site::new();
-        let file = site.path("out");
-        let statements = format!(
-            "
-import mod_wsgi, atexit, threading
-def note(what):
-    with open({file:?}, 'a') as f: f.write(mod_wsgi.application_group + ' ' + what + '\\n')
-@mod_wsgi.subscribe_shutdown
-def shutdown(name, **event):
-    note(f'{{name}} {{event}} {{threading.current_thread() is threading.main_thread()}}')
-@mod_wsgi.subscribe_events
-def any(name, **event):
-    if name.startswith('process'): note(name)
-atexit.register(note, 'atexit')
-"
-        );
-        site.script("app.wsgi", 10, &answer(&statements, "1"));
-        for group in ["", "sub"] {
-            assert_eq!(Ask::new(&site, "app.wsgi").group(group).send().text(), "1");
-        }
-        site.engine
-            .stop(&Stop { reason: Bytes::from("why"), destroy: true, limit_ms: 20_000 })
-            .unwrap();
-        assert_eq!(
-            fs::read_to_string(file).unwrap(),
-            " process_stopping\n process_stopping {'shutdown_reason': 'why'} True\nsub process_stopping\nsub process_stopping {'shutdown_reason': 'why'} True\nsub atexit\n atexit\n"
-        );
-        assert!(Ask::new(&site, "app.wsgi").send().reply.is_err());
+fn a_single_process_keeps_its_streams() {
+    scenario("a_single_process_keeps_its_streams", || {
+        let site = Site::with(|start, _| start.single_process = true);
+        let kinds = "[type(s.buffer).__name__ for s in (sys.stdin, sys.stdout, sys.stderr)]";
+        site.script("app.wsgi", 10, &answer("import sys", kinds));
+        let text = site.get("app.wsgi").text().to_owned();
+        assert_eq!(text.matches("'Log'").count(), 1, "{text}");
+        assert!(text.ends_with(", 'Log']"), "{text}");
     });
 }
 
