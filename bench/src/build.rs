@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::peers::Wanted;
 use crate::place::{self, User};
 
 /// A file, or why there is none.
@@ -24,7 +25,13 @@ pub(crate) struct Ours {
 
 impl Ours {
     /// Builds, or with `build` false takes what earlier builds left.
-    pub(crate) fn make(python: &Path, cache: &Path, user: Option<&User>, build: bool) -> Ours {
+    pub(crate) fn make(
+        python: &Path,
+        cache: &Path,
+        user: Option<&User>,
+        build: bool,
+        wanted: Wanted,
+    ) -> Ours {
         let target = cache.join("cargo");
         let release = |file: &str| target.join("release").join(file);
         let module = place::root().join("target/dist/mod_wsgi.so");
@@ -34,7 +41,8 @@ impl Ours {
             (&["build", "--release", "-p", "hyper-server"], false, release("hyper-server")),
         ];
         let [module, bare, hyper] = steps.map(|(arguments, own, file)| {
-            if build {
+            // The example is a peer of other servers.
+            if build && (wanted == Wanted::All || arguments.last() != Some(&"hyper-server")) {
                 let mut command = cargo();
                 command.args(arguments).env("PYO3_PYTHON", python);
                 match own {

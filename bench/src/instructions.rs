@@ -45,6 +45,11 @@ const COUNTED: &[Counted] = &[
 /// What the others are divided by.
 const BARE: &str = "bare";
 
+/// Whether a run with these names needs nothing of the peers.
+pub(crate) fn is_alone(only: &[String]) -> bool {
+    !only.is_empty() && !only.iter().any(|name| name.starts_with("c-"))
+}
+
 /// Counts, prints a table, and fails where a budget is exceeded.
 pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<ExitCode> {
     if which::which("valgrind").is_err() {

@@ -13,7 +13,7 @@ use crate::build::{Built, Ours};
 use crate::http::Connection;
 use crate::httpd::Apache;
 use crate::loads::{self, Expected, Kind, Load};
-use crate::peers::Peers;
+use crate::peers::{Peers, Wanted};
 use crate::place::{self, User};
 use crate::process::{Process, output};
 
@@ -65,20 +65,25 @@ impl Running {
 
 impl Lab {
     /// Finds, installs, copies and builds what is missing.
-    pub(crate) fn set_up(python: &Path, cache: Option<&Path>, build: bool) -> Result<Lab> {
+    pub(crate) fn set_up(
+        python: &Path,
+        cache: Option<&Path>,
+        build: bool,
+        wanted: Wanted,
+    ) -> Result<Lab> {
         let user = place::serving_user()?;
         let cache = place::cache(user.as_ref(), cache)?;
         let apache = Apache::find()?;
-        let peers = Peers::set_up(python, &cache, user.as_ref(), &apache.apxs)?;
-        let ours = Ours::make(&peers.asked, &cache, user.as_ref(), build);
+        let peers = Peers::set_up(python, &cache, user.as_ref(), &apache.apxs, wanted)?;
+        let ours = Ours::make(&peers.asked, &cache, user.as_ref(), build, wanted);
         let dir = tempfile::Builder::new().prefix("mod-wsgi-bench-").tempdir()?;
         let lab = Lab { apache, peers, user, ours, dir };
-        lab.fill()?;
+        lab.fill(wanted)?;
         Ok(lab)
     }
 
     /// Copies of the applications, and the files of the same content.
-    fn fill(&self) -> Result<()> {
+    fn fill(&self, wanted: Wanted) -> Result<()> {
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.dir.path(), open)?;
         for dir in [self.app(), self.htdocs()] {
@@ -95,6 +100,8 @@ impl Lab {
                 Expected::Made(body) if load.kind < Kind::Work => {
                     std::fs::write(self.htdocs().join(file), body())?;
                 }
+                // These need peers.
+                Expected::Printed(_) if wanted == Wanted::Nothing => {}
                 Expected::Made(_) => {}
                 Expected::Printed(program) => {
                     let mut python = Command::new(self.peers.venv.join("bin/python3"));

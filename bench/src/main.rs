@@ -95,7 +95,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if !cli.instructions && !cli.footprint {
         wrk::check()?;
     }
-    let lab = Lab::set_up(&cli.python, cli.cache.as_deref(), !cli.no_build)?;
+    let wanted = match cli.instructions && instructions::is_alone(&cli.only) {
+        true => peers::Wanted::Nothing,
+        false => peers::Wanted::All,
+    };
+    let lab = Lab::set_up(&cli.python, cli.cache.as_deref(), !cli.no_build, wanted)?;
     if cli.instructions {
         return instructions::run(&lab, &cli.only, cli.keep.as_deref());
     }

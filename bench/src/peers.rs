@@ -21,6 +21,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("uwsgi", "2.0.31"),
 ];
 
+/// Which peers a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All of them.
+    All,
+    /// Only this module.
+    Nothing,
+}
+
 /// Pythons and packages, ready to run.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -54,6 +63,7 @@ impl Peers {
         cache: &Path,
         user: Option<&User>,
         apxs: &Path,
+        wanted: Wanted,
     ) -> Result<Peers> {
         let asked = examine(&locate(python)?)?;
         let mut base = asked.base.clone();
@@ -67,12 +77,18 @@ impl Peers {
             base = copy;
             lib = base.join("lib");
         }
-        let wanted: String = PACKAGES.iter().map(|(name, at)| format!("{name}=={at}\n")).collect();
-        let venv = cache.join(format!("peers-{}", asked.version));
+        let (name, packages) = match wanted {
+            Wanted::All => ("peers", PACKAGES),
+            Wanted::Nothing => ("plain", &[][..]),
+        };
+        let venv = cache.join(format!("{name}-{}", asked.version));
+        // The place is part of it: an environment that was moved does not work.
+        let list: String = packages.iter().map(|(name, at)| format!("{name}=={at}\n")).collect();
+        let list = format!("{}\n{list}", venv.display());
         let stamp = venv.join("peers.txt");
-        if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
-            fill(&base, &lib, &venv, apxs)?;
-            std::fs::write(&stamp, &wanted)?;
+        if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&list) {
+            fill(&base, &lib, &venv, apxs, packages)?;
+            std::fs::write(&stamp, &list)?;
         }
         let packages = installed(&venv, &lib)?;
         let missing = PACKAGES
@@ -132,8 +148,16 @@ fn examine(executable: &Path) -> Result<Python> {
     })
 }
 
-fn fill(base: &Path, lib: &Path, venv: &Path, apxs: &Path) -> Result<()> {
-    eprintln!("filling {} from PyPI", venv.display());
+fn fill(
+    base: &Path,
+    lib: &Path,
+    venv: &Path,
+    apxs: &Path,
+    packages: &[(&str, &str)],
+) -> Result<()> {
+    if !packages.is_empty() {
+        eprintln!("filling {} from PyPI", venv.display());
+    }
     if venv.exists() {
         std::fs::remove_dir_all(venv)?;
     }
@@ -143,7 +167,7 @@ fn fill(base: &Path, lib: &Path, venv: &Path, apxs: &Path) -> Result<()> {
         command
     };
     run(python(base.join("bin/python3")).args(["-m", "venv"]).arg(venv))?;
-    for (name, version) in PACKAGES {
+    for (name, version) in packages {
         let mut pip = python(venv.join("bin/python3"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         // One by one: a peer that does not compile here must not keep the others out.

@@ -121,6 +121,15 @@ pub(crate) fn ensure_venv(options: &Options, machine: Machine) -> Result<Machine
     if machine.pythons.iter().all(|python| python.venv) { Ok(machine) } else { bail!(text) }
 }
 
+/// Sees to it that there is valgrind, which only the long tier of tests wants.
+pub(crate) fn ensure_valgrind(options: &Options) -> Result<()> {
+    let text = "valgrind is not on PATH";
+    if which::which("valgrind").is_err() {
+        provide(&[Problem::mendable(text.to_owned(), Need::Valgrind)], options.yes, true)?;
+    }
+    which::which("valgrind").map(drop).map_err(|_| anyhow::anyhow!(text))
+}
+
 /// Gives a Python of the system itself, installing one if need be. For servers whose processes may
 /// not read the one on PATH.
 pub(crate) fn system_python(args: &Options) -> Result<Python> {

@@ -154,7 +154,34 @@ fn nightly(
         command.arg("--target-dir").arg(root().join("target/unit").join(python.tag()));
         steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
     }
+    instructions(args, machine, pythons, steps)?;
     fuzz(machine, done, steps)
+}
+
+/// The minor version of Python that the budget of instructions was measured with.
+const COUNTED: &str = "3.13.";
+
+/// Instructions per request against the committed budget: a figure that, unlike a time, is the same
+/// on any machine.
+fn instructions(
+    args: &Args,
+    machine: &Machine,
+    pythons: &[Python],
+    steps: &mut Steps,
+) -> Result<()> {
+    let Some(python) = pythons.iter().find(|python| python.version.starts_with(COUNTED)) else {
+        println!("skipped: instructions per request: there is no Python {COUNTED}x");
+        return Ok(());
+    };
+    if let Err(error) = setup::ensure_valgrind(&args.setup) {
+        println!("skipped: instructions per request: {error:#}");
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "bench", "--", "--instructions"]);
+    command.args(["--only", "ours-embedded", "--python"]).arg(&python.prefix);
+    machine_env(&mut command, machine, None);
+    steps.command("instructions per request", &mut command)
 }
 
 /// Each target of `fuzz/` for a minute, with the stable compiler.

@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Python,
     /// What Debian takes out of its Python: `ensurepip`, without which no environment is made.
     Venv,
+    /// What counts instructions in the long tier.
+    Valgrind,
 }
 
 /// A package manager that we know how to drive.
@@ -47,6 +49,7 @@ impl Manager {
     fn names(self, need: Need) -> &'static [&'static str] {
         use {Manager::*, Need::*};
         match (self, need) {
+            (_, Valgrind) => &["valgrind"],
             (Apt, Httpd) => &["apache2-bin"],
             (Apt, ApacheHeaders) => &["apache2-dev"],
             (Apt, Libclang) => &["libclang-dev"],
