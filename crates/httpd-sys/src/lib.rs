@@ -28,6 +28,7 @@ mod image;
 mod input;
 mod lines;
 mod log;
+mod mapping;
 mod module;
 mod mpm;
 mod optional;

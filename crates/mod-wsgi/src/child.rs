@@ -43,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) threads: u32,
     /// Most processes like this one.
     pub(crate) processes: u32,
+    /// Its number. Asking for it is a call of the system, and requests tell it twice.
+    pub(crate) pid: u32,
 }
 
 static CHILD: OnceLock<Child> = OnceLock::new();
@@ -78,6 +80,7 @@ impl ChildInit for Start {
                 threaded: Mpm.is_threaded(),
                 threads: Mpm.max_threads(),
                 processes: Mpm.max_daemons(),
+                pid: std::process::id(),
             },
             reload: main.server.settings.script_reloading.unwrap_or(true),
             sole: Tenants::read(server, &main.global).sole(b""),
@@ -117,8 +120,10 @@ pub(crate) fn global() -> &'static Global {
 
 /// What this process is.
 pub(crate) fn process() -> Process {
-    let alone = Process { threaded: false, threads: 1, processes: 1 };
-    CHILD.get().map_or(alone, |child| child.mpm)
+    CHILD.get().map_or_else(
+        || Process { threaded: false, threads: 1, processes: 1, pid: std::process::id() },
+        |child| child.mpm,
+    )
 }
 
 /// Whether the server's configuration reads variables that this module makes.
@@ -179,7 +184,7 @@ fn start(child: &Child) -> Result<Engine, NoEngine> {
     let warnings: Vec<Bytes<'_>> =
         global.python_warnings.iter().map(|text| Bytes::new(text)).collect();
     let interpreters = interpreters::options(global, b"", global.python_path.as_deref());
-    let Process { threaded, threads, processes } = child.mpm;
+    let Process { threaded, threads, processes, .. } = child.mpm;
     let start = StartPython {
         host: &HOST,
         executable: Bytes::new(python.executable.as_os_str().as_bytes()),

@@ -13,6 +13,7 @@ use httpd_sys::{Pool, Request};
 use smallvec::SmallVec;
 use wsgi_config::cgi;
 
+use crate::child;
 use crate::settings::{Effective, MapHead};
 
 /// The variables of one request, as the engine takes them. What had to be made for them is in the
@@ -248,7 +249,7 @@ impl<'r> Environ<'r> {
         let host = connection.local_address_hostname().unwrap_or_default();
         self.add("mod_wsgi.listener_host", host);
         self.add("mod_wsgi.listener_port", decimal(request, connection.local_port()));
-        self.add("mod_wsgi.server_pid", decimal(request, std::process::id()));
+        self.add("mod_wsgi.server_pid", decimal(request, child::process().pid));
         if request.header_only() && maps_head(request, effective) {
             proxy_trust::Environ::set(self, "REQUEST_METHOD", b"GET".to_vec());
         }

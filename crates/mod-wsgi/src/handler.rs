@@ -116,7 +116,7 @@ fn serve(
         queue_start: 0,
         daemon_start: 0,
         content_length: content_length.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1),
-        server_pid: std::process::id(),
+        server_pid: process.pid,
         daemon_connects: 0,
         daemon_restarts: 0,
         request_rec: if pass_record { request.as_ptr().cast() } else { std::ptr::null_mut() },

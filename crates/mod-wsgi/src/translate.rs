@@ -33,11 +33,13 @@ impl RequestHook for Aliases {
             return Status::Declined;
         }
         let mut aliases = configured.server.aliases.iter();
-        let found = aliases.find_map(|alias| Some((alias, filename(alias, request, uri)?)));
-        let Some((alias, filename)) = found else {
+        let found = aliases.find_map(|alias| Some((alias, place(alias, request, uri)?)));
+        let Some((alias, (target, rest))) = found else {
             return Status::Declined;
         };
-        request.set_filename(&filename);
+        if !alias::is_path_info(target, rest) || !request.map_to_file(target, rest) {
+            request.set_filename(&[target, rest].concat());
+        }
         request.set_handler(HANDLER);
         note_options(request, &alias.options);
         Status::Ok
@@ -92,19 +94,23 @@ pub(crate) fn options<'r>(request: &Request<'r>) -> Option<Options<'r>> {
     })
 }
 
-/// The file that `uri` means under `alias`, if the alias takes it.
-fn filename(alias: &Alias<Pattern>, request: &Request<'_>, uri: &[u8]) -> Option<Vec<u8>> {
+/// The target of `alias` and what of `uri` stands behind it, if the alias takes it.
+fn place<'a>(
+    alias: &'a Alias<Pattern>,
+    request: &Request<'a>,
+    uri: &'a [u8],
+) -> Option<(&'a [u8], &'a [u8])> {
     match &alias.location {
         Location::Prefix(prefix) => {
             let taken = alias::match_prefix(prefix, uri)?;
-            Some(alias::filename(prefix, &alias.target, uri, taken))
+            Some((&alias.target, alias::rest(prefix, uri, taken)))
         }
         Location::Pattern(regex) => {
             let found = regex.find(request.uri_c())?;
             let template = CString::new(alias.target.as_slice()).ok()?;
             let target = found.substitute(request.pool(), &template, request.uri_c())?;
             let taken = found.end().min(uri.len());
-            Some(alias::filename(&uri[..taken], target, uri, taken))
+            Some((target, alias::rest(&uri[..taken], uri, taken)))
         }
     }
 }

@@ -25,14 +25,28 @@ pub fn match_prefix(alias: &[u8], path: &[u8]) -> Option<usize> {
     (whole && !alias.is_empty()).then(|| path.len() - rest.len())
 }
 
-/// The file (with path info behind it) that `path` means under an alias of `target`, which took
-/// its first `taken` bytes.
+/// What of `path` stands behind the target of an alias that took its first `taken` bytes.
 ///
 /// The root keeps its slash, so that a directory target needs none: everywhere else the rest is
 /// put behind the target as it is.
-pub fn filename(alias: &[u8], target: &[u8], path: &[u8], taken: usize) -> Vec<u8> {
-    let rest = if alias == b"/" { path } else { path.get(taken..).unwrap_or_default() };
-    [target, rest].concat()
+pub fn rest<'a>(alias: &[u8], path: &'a [u8], taken: usize) -> &'a [u8] {
+    if alias == b"/" { path } else { path.get(taken..).unwrap_or_default() }
+}
+
+/// Whether `rest` is path info without doubt if `target` is a file: whole segments, none of which
+/// the server would take out of a path.
+pub fn is_path_info(target: &[u8], rest: &[u8]) -> bool {
+    let Some(segments) = rest.strip_prefix(b"/") else {
+        return rest.is_empty();
+    };
+    let mut segments = segments.split(|byte| *byte == b'/').peekable();
+    let mut plain = !target.ends_with(b"/");
+    while let Some(segment) = segments.next() {
+        // The last may be empty: a slash at the end.
+        let empty = segment.is_empty() && segments.peek().is_some();
+        plain &= !empty && segment != b"." && segment != b"..";
+    }
+    plain
 }
 
 fn leading_slashes(path: &[u8]) -> usize {
@@ -68,9 +82,20 @@ mod tests {
 
     #[test]
     fn files() {
-        assert_eq!(filename(b"/", b"/s/a.wsgi", b"//x", 2), b"/s/a.wsgi//x");
-        assert_eq!(filename(b"/app", b"/s/a.wsgi", b"/app/x", 4), b"/s/a.wsgi/x");
-        assert_eq!(filename(b"/dir/", b"/s/", b"/dir/a.wsgi", 5), b"/s/a.wsgi");
+        assert_eq!(rest(b"/", b"//x", 2), b"//x");
+        assert_eq!(rest(b"/app", b"/app/x", 4), b"/x");
+        assert_eq!(rest(b"/dir/", b"/dir/a.wsgi", 5), b"a.wsgi");
+    }
+
+    #[test]
+    fn path_info_is_not_in_doubt() {
+        for rest in ["", "/", "/x", "/x/", "/x/y.z/..."] {
+            assert!(is_path_info(b"/s/a.wsgi", rest.as_bytes()), "{rest}");
+        }
+        for rest in ["x", "//", "//x", "/x//y", "/x//", "/./x", "/x/.", "/../x", "/x/.."] {
+            assert!(!is_path_info(b"/s/a.wsgi", rest.as_bytes()), "{rest}");
+        }
+        assert!(!is_path_info(b"/s/", b"/x"));
     }
 
     proptest! {
