@@ -35,6 +35,7 @@ mod optional;
 mod output;
 mod parent;
 mod pool;
+mod redirect;
 mod regex;
 mod request;
 mod server;

@@ -11,6 +11,7 @@ mod client;
 mod failure;
 mod groups;
 mod pass;
+mod redirect;
 mod relay;
 mod start;
 

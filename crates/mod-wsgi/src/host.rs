@@ -110,6 +110,11 @@ impl<'a, 'r> RequestHost<'a, 'r> {
         }
     }
 
+    /// Serves what is at this path instead, and says what the handler is to return.
+    pub(crate) fn redirect(&mut self, path: &[u8]) -> Status {
+        self.request.redirect(path)
+    }
+
     /// Sets the head and says what follows the data.
     fn begin(&mut self, head: Option<&Head<'_>>, flags: Flags) -> Flush {
         // Behind an error page of the server's own, its status is the one that was sent.

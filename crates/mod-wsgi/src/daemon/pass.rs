@@ -16,6 +16,7 @@ use httpd_sys::Status;
 
 use super::client::{Line, line};
 use super::failure;
+use super::redirect::Redirect;
 use crate::groups::Known;
 use crate::host::RequestHost;
 
@@ -138,6 +139,7 @@ fn relay(
 ) -> Status {
     let mut unflushed = 0;
     let mut has_head = false;
+    let mut redirect: Option<Redirect> = None;
     loop {
         if has_head && !exchange.is_ready(line.flush_delay) {
             if let Err(fault) = host.respond(None, &[], Flags::FLUSH) {
@@ -158,10 +160,21 @@ fn relay(
                 return failure::header_too_long(host, known);
             }
             Ok(Event::Head { head, flush, end }) => {
+                redirect = Redirect::of(&head, host);
+                if redirect.is_some() {
+                    continue;
+                }
                 has_head = !flush && !end;
                 begin(host, &head, flags(flush, end))
             }
             Ok(Event::Body { bytes, flush, end }) => {
+                if let Some(redirect) = &mut redirect {
+                    if redirect.take(bytes.len()) {
+                        continue;
+                    }
+                    exchange.cancel(CancelReason::ClientGone);
+                    return redirect.follow(host);
+                }
                 unflushed += bytes.len();
                 let flush = flush || unflushed >= line.flush_limit;
                 if flush {
@@ -179,7 +192,9 @@ fn relay(
             Ok(Event::Render { status, text }) => {
                 return failure::rendered(host, status, text);
             }
-            Ok(Event::End) => return Status::Ok,
+            Ok(Event::End) => {
+                return redirect.map_or(Status::Ok, |redirect| redirect.follow(host));
+            }
             Err(error) => return failure::of_exchange(host, known, &error),
         };
         if let Err(fault) = sent {
