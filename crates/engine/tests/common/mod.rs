@@ -2,69 +2,22 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::env;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::ptr;
 use std::sync::Mutex;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use _mod_wsgi::mod_wsgi_engine;
 use engine_api::*;
 use tempfile::TempDir;
 
-const VARIABLE: &str = "ENGINE_SCENARIO";
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) use scenario::scenario;
 
 /// The Python this was built for.
 pub(crate) fn python() -> &'static str {
     env!("ENGINE_TEST_PYTHON")
-}
-
-/// Runs `body` in a process of its own; `name` is the test's.
-#[track_caller]
-pub(crate) fn scenario(name: &str, body: impl FnOnce()) {
-    if env::var(VARIABLE).is_ok_and(|running| running == name) {
-        body();
-        println!("scenario done");
-        return;
-    }
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(VARIABLE, name)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let read = |mut stream: Box<dyn Read + Send>| {
-        thread::spawn(move || {
-            let mut text = Vec::new();
-            stream.read_to_end(&mut text).unwrap();
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().unwrap()));
-    let stderr = read(Box::new(child.stderr.take().unwrap()));
-    let deadline = Instant::now() + LIMIT;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status.to_string();
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break format!("killed after {LIMIT:?}");
-        }
-        thread::sleep(Duration::from_millis(10));
-    };
-    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
-    let done = stdout.contains("scenario done") && status == "exit status: 0";
-    assert!(done, "{name}: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
 }
 
 /// Everything that was logged: `LEVEL WSGI0089: text`, with `[script FILE] ` for requests.
