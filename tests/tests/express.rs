@@ -392,6 +392,35 @@ fn django_is_served_by_its_own_command() {
     server.stop();
 }
 
+#[test]
+fn scripts_say_who_may_see_it() {
+    let package = package();
+    package.write(
+        "who.py",
+        "def allow_access(environ, host):\n    return environ['REQUEST_URI'] != '/closed'\n\
+         def check_password(environ, user, password):\n    \
+         return {'ada': 'one', 'bob': 'two'}.get(user) == password\n\
+         def groups_for_user(environ, user):\n    return ['wsgi'] if user == 'ada' else ['']\n",
+    );
+    let words = ["app.py", "--auth-user-script", "who.py", "--auth-group-script", "who.py"];
+    let hosts = ["--host-access-script", "who.py"];
+    let server = Express::new(&package, "who").start(&[&words[..], &hosts].concat());
+    let asked = server.get("/x").with_status(401);
+    let realm = format!("Basic realm=\"127.0.0.1:{}\"", server.address().port());
+    assert_eq!(asked.header("WWW-Authenticate"), Some(realm));
+    let with = |value: &str| server.request("GET", "/x", &[("Authorization", value)]);
+    // ada:one, ada:two, bob:two
+    let said = Said(with("Basic YWRhOm9uZQ==").with_status(200).text());
+    assert_eq!(said.value("REMOTE_USER"), "ada");
+    assert_eq!(with("Basic YWRhOnR3bw==").status, 401);
+    assert_eq!(with("Basic Ym9iOnR3bw==").status, 401);
+    assert_eq!(server.get("/closed").status, 403);
+    for text in ["AH01617: user ada: ", "WSGI0060: ", "AH01631: ", "WSGI0057: "] {
+        server.log().expect(text);
+    }
+    server.stop();
+}
+
 /// On a terminal the launcher stays: it shows the log, and Ctrl-C ends everything.
 #[test]
 fn on_a_terminal_it_shows_the_log_and_ctrl_c_ends_it() {
