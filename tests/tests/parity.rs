@@ -2,11 +2,11 @@
 //!
 //! One script (`apps/parity.py`) tells all it can see: attributes, functions and what they raise,
 //! events with their payloads, streams. What it told in mod_wsgi 6.1.1 from PyPI is kept in
-//! `data/parity-6.1.1.txt`, what may differ in `data/parity-differences.txt`; ours is asked live.
-//! Wordings of Python itself differ between its versions, so both speak of the same one.
+//! `data/parity-MODE-6.1.1.txt`, what may differ in `data/parity-MODE-differences.txt`; ours is
+//! asked live. Wordings of Python itself differ between its versions, so both speak of the same one.
 //!
-//! `WSGI_TEST_PEER` names a `mod_wsgi.so` of 6.1.1 for Python 3.13 to check the first file against,
-//! or to write it anew with `UPDATE_DATA=1`.
+//! `WSGI_TEST_PEER` names a `mod_wsgi.so` of 6.1.1 for Python 3.13 to check the first files against,
+//! or to write them anew with `UPDATE_DATA=1`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests::process::wait_for;
-use tests::{Mpm, Python, Site, http, matrix};
+use tests::{Mode, Mpm, Python, Site, http, matrix};
 
 /// The Python that 6.1.1 was asked with.
 const PYTHON: &str = "3.13";
@@ -64,19 +64,32 @@ fn lines(text: &str) -> BTreeSet<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn an_application_sees_what_it_saw_in_6_1_1() {
+fn theirs(mode: Mode) -> PathBuf {
+    data(&format!("parity-{mode}-6.1.1.txt"))
+}
+
+fn differences(mode: Mode) -> String {
+    std::fs::read_to_string(data(&format!("parity-{mode}-differences.txt"))).unwrap()
+}
+
+/// One thread and one process, as in embedded mode.
+const GROUP: &str = "WSGIDaemonProcess parity threads=1\nWSGIProcessGroup parity";
+
+fn compare(mode: Mode) {
     let Some(python) = python() else { return };
-    let theirs = lines(&std::fs::read_to_string(data("parity-6.1.1.txt")).unwrap());
-    let ours = dump(Site::new(Mpm::Event, &python));
+    let theirs = lines(&std::fs::read_to_string(theirs(mode)).unwrap());
+    let site = Site::new(Mpm::Event, &python);
+    let ours = dump(if mode == Mode::Daemon { site.conf(GROUP) } else { site });
     let found: BTreeSet<String> = theirs
         .difference(&ours)
         .map(|line| format!("< {line}"))
         .chain(ours.difference(&theirs).map(|line| format!("> {line}")))
         .collect();
-    let list = std::fs::read_to_string(data("parity-differences.txt")).unwrap();
-    let known: BTreeSet<String> =
-        list.lines().filter(|line| line.starts_with(['<', '>'])).map(str::to_owned).collect();
+    let known: BTreeSet<String> = differences(mode)
+        .lines()
+        .filter(|line| line.starts_with(['<', '>']))
+        .map(str::to_owned)
+        .collect();
     let show = |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>().join("\n");
     let new = show(found.difference(&known).collect());
     assert!(new.is_empty(), "differences nobody listed (< 6.1.1, > ours):\n{new}");
@@ -85,14 +98,25 @@ fn an_application_sees_what_it_saw_in_6_1_1() {
 }
 
 #[test]
+fn an_application_sees_what_it_saw_in_6_1_1() {
+    compare(Mode::Embedded);
+}
+
+#[test]
+fn in_daemon_mode_an_application_sees_what_it_saw_in_6_1_1() {
+    compare(Mode::Daemon);
+}
+
+#[test]
 fn every_difference_has_a_reason() {
-    let list = std::fs::read_to_string(data("parity-differences.txt")).unwrap();
-    for block in list.split("\n\n").filter(|block| !block.trim().is_empty()) {
-        let reason = block.lines().take_while(|line| line.starts_with("# ")).count();
-        assert!(reason > 0, "without a reason:\n{block}");
-        let rest = block.lines().skip(reason);
-        for line in rest {
-            assert!(line.starts_with("< ") || line.starts_with("> "), "neither side: {line}");
+    for mode in [Mode::Embedded, Mode::Daemon] {
+        let list = differences(mode);
+        for block in list.split("\n\n").filter(|block| !block.trim().is_empty()) {
+            let reason = block.lines().take_while(|line| line.starts_with("# ")).count();
+            assert!(reason > 0, "without a reason:\n{block}");
+            for line in block.lines().skip(reason) {
+                assert!(line.starts_with("< ") || line.starts_with("> "), "neither side: {line}");
+            }
         }
     }
 }
@@ -103,13 +127,20 @@ fn the_dump_is_that_of_6_1_1() {
         return matrix::note("WSGI_TEST_PEER is not set: the dump of 6.1.1 is taken as it is");
     };
     let Some(python) = python() else { return };
-    let site = Site::plain(Mpm::Event)
-        .conf(format!("LoadModule wsgi_module \"{}\"", peer.display()))
-        .conf(format!("WSGIPythonHome \"{}\"", python.prefix.display()));
-    let text: String = dump(site).into_iter().map(|line| line + "\n").collect();
-    let file = data("parity-6.1.1.txt");
-    if std::env::var_os("UPDATE_DATA").is_some() {
-        std::fs::write(&file, &text).unwrap();
+    for mode in [Mode::Embedded, Mode::Daemon] {
+        let mut site = Site::plain(Mpm::Event)
+            .conf(format!("LoadModule wsgi_module \"{}\"", peer.display()))
+            .conf(format!("WSGIPythonHome \"{}\"", python.prefix.display()));
+        if mode == Mode::Daemon {
+            site = site.conf(GROUP);
+            // Its sockets have to be somewhere.
+            let prefix = site.path("wsgi").display().to_string();
+            site = site.conf(format!("WSGISocketPrefix \"{prefix}\""));
+        }
+        let text: String = dump(site).into_iter().map(|line| line + "\n").collect();
+        if std::env::var_os("UPDATE_DATA").is_some() {
+            std::fs::write(theirs(mode), &text).unwrap();
+        }
+        assert_eq!(lines(&std::fs::read_to_string(theirs(mode)).unwrap()), lines(&text));
     }
-    assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), lines(&text));
 }
