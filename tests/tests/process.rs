@@ -24,13 +24,25 @@ struct Case {
     mode: Mode,
     mpm: Mpm,
     group: &'static str,
+    lang: &'static str,
 }
 
-const CASES: [Case; 4] = [
-    Case { name: "embedded", mode: Mode::Embedded, mpm: Mpm::Event, group: "%{GLOBAL}" },
-    Case { name: "embedded-sub", mode: Mode::Embedded, mpm: Mpm::Event, group: "sub" },
-    Case { name: "prefork", mode: Mode::Embedded, mpm: Mpm::Prefork, group: "%{GLOBAL}" },
-    Case { name: "daemon", mode: Mode::Daemon, mpm: Mpm::Event, group: "%{GLOBAL}" },
+const EMBEDDED: Case = Case {
+    name: "embedded",
+    mode: Mode::Embedded,
+    mpm: Mpm::Event,
+    group: "%{GLOBAL}",
+    lang: "C.UTF-8",
+};
+
+const CASES: [Case; 6] = [
+    EMBEDDED,
+    Case { name: "embedded-sub", group: "sub", ..EMBEDDED },
+    Case { name: "prefork", mpm: Mpm::Prefork, ..EMBEDDED },
+    Case { name: "daemon", mode: Mode::Daemon, ..EMBEDDED },
+    // What Apache has on many systems; Python has rules for it (PEP 538, PEP 540).
+    Case { name: "c-locale", lang: "C", ..EMBEDDED },
+    Case { name: "daemon-c-locale", mode: Mode::Daemon, lang: "C", ..EMBEDDED },
 ];
 
 fn data(case: Case, what: &str) -> PathBuf {
@@ -54,6 +66,7 @@ fn dump(site: Site, case: Case) -> BTreeSet<String> {
     let script = site.write("app/process.wsgi", SCRIPT);
     let server = site
         .one_child(3)
+        .env("LANG", case.lang)
         .env("DATABASE_URL", "postgres:///shop")
         .env("WSGI_TEST_LIMITS", &std::fs::read_to_string("/proc/self/limits").unwrap())
         .env("HOME", "/root")
@@ -110,6 +123,16 @@ fn embedded_mode_under_prefork_looks_as_it_did() {
 #[test]
 fn daemon_mode_looks_as_it_did() {
     check(CASES[3]);
+}
+
+#[test]
+fn the_c_locale_looks_as_it_did() {
+    check(CASES[4]);
+}
+
+#[test]
+fn the_c_locale_in_daemon_mode_looks_as_it_did() {
+    check(CASES[5]);
 }
 
 #[test]

@@ -187,3 +187,27 @@ def application(environ, start_response):
         assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     });
 }
+
+/// An upgrade within a minor version is no reason to build anew, but one to know of.
+#[test]
+fn another_patch_level_is_told() {
+    let ask = std::process::Command::new("/usr/bin/python3")
+        .args(["-I", "-c", "import platform; print(platform.python_version())"])
+        .output();
+    let running = ask.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let running = running.unwrap_or_default();
+    let is_other = |python: &Python| {
+        running.starts_with(&format!("{}.", python.version)) && running != python.full_version
+    };
+    let Some(built) = matrix::pythons().into_iter().find(is_other) else {
+        return matrix::note(&format!(
+            "/usr has Python {running:?}: no other patch level of a Python in dist"
+        ));
+    };
+    let site = Site::homeless(Mpm::Event).conf("WSGIPythonHome /usr");
+    let server = site.mount("/", "facts.wsgi", FACTS).start();
+    assert_eq!(server.get("/").status, 200);
+    server.log().expect(&format!("Compiled for Python/{}.", built.full_version));
+    server.log().expect(&format!("Runtime using Python/{running}."));
+    server.stop();
+}
