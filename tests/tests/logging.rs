@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tests::{Mpm, Server, Site, matrix};
+use std::time::Duration;
+use tests::process::wait_for;
+use tests::{GROUP, Mode, Mpm, Server, Site, matrix};
 
 /// A script whose application runs these lines, with `environ` in reach, and answers `ok`.
 fn script(head: &str, body: &str) -> String {
@@ -247,26 +249,29 @@ fn d08_trace_with_interpreters_and_threads_does_not_crash() {
 
 #[test]
 fn the_server_can_read_what_applications_get() {
-    let site = Site::new(Mpm::Event, &matrix::python()).module("mod_headers");
-    let log = site.path("variables.log");
-    let app = site.write("app.wsgi", script("", ""));
-    let server = site
-        .conf(
-            "LogFormat \"%{HTTP_X_Y}e|%{SCRIPT_NAME}e|%{PATH_INFO}e|%{mod_wsgi.application_group}e\
-             |%{mod_wsgi.process_group}e|%{HTTP_AUTHORIZATION}e|%{mod_wsgi.callable_object}e\" vars",
-        )
-        .conf(format!("CustomLog \"{}\" vars env=HTTP_X_Y", log.display()))
-        .conf("Header set X-Env \"%{HTTP_X_Y}e\"")
-        .conf("WSGIApplicationGroup shop")
-        .conf(format!("WSGIScriptAlias /app \"{}\"", app.display()))
-        .start();
-    let headers = [("X-Y", "hello"), ("Authorization", "Basic YTpi")];
-    let response = server.request("GET", "/app/x", &headers, b"").with_status(200);
-    assert_eq!(response.header("X-Env").as_deref(), Some("hello"));
-    assert_eq!(server.get("/app/other").status, 200);
-    let found = tests::process::wait_for(std::time::Duration::from_secs(5), || {
-        std::fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n'))
-    });
-    assert_eq!(found.unwrap(), "hello|/app|/x|shop||-|application\n", "as 6.1.1 has it");
-    server.stop();
+    for (mode, group) in [(Mode::Embedded, ""), (Mode::Daemon, GROUP)] {
+        let site = Site::new(Mpm::Event, &matrix::python()).module("mod_headers").mode(mode);
+        let log = site.path("variables.log");
+        let app = site.write("app.wsgi", script("", ""));
+        let format = "%{HTTP_X_Y}e|%{SCRIPT_NAME}e|%{PATH_INFO}e|%{mod_wsgi.application_group}e\
+                      |%{mod_wsgi.process_group}e|%{HTTP_AUTHORIZATION}e\
+                      |%{mod_wsgi.callable_object}e";
+        let server = site
+            .conf(format!("LogFormat \"{format}\" vars"))
+            .conf(format!("CustomLog \"{}\" vars env=HTTP_X_Y", log.display()))
+            .conf("Header set X-Env \"%{HTTP_X_Y}e\"")
+            .conf("WSGIApplicationGroup shop")
+            .conf(format!("WSGIScriptAlias /app \"{}\"", app.display()))
+            .start();
+        let headers = [("X-Y", "hello"), ("Authorization", "Basic YTpi")];
+        let response = server.request("GET", "/app/x", &headers, b"").with_status(200);
+        assert_eq!(response.header("X-Env").as_deref(), Some("hello"));
+        assert_eq!(server.get("/app/other").status, 200);
+        let found = wait_for(Duration::from_secs(5), || {
+            std::fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n'))
+        });
+        // As 6.1.1 has it.
+        assert_eq!(found.unwrap(), format!("hello|/app|/x|shop|{group}|-|application\n"));
+        server.stop();
+    }
 }

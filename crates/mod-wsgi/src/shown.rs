@@ -13,6 +13,7 @@ use std::ffi::CString;
 use engine_api::Pair;
 use httpd_sys::Request;
 
+use crate::groups::ProcessGroup;
 use crate::target::Target;
 
 /// What names of our variables start with.
@@ -75,7 +76,13 @@ pub(crate) fn show(request: &Request<'_>, pairs: &[Pair<'_>], target: &Target) {
     for pair in pairs {
         set(pair.name.or_empty(), pair.value.or_empty());
     }
-    set(b"mod_wsgi.process_group", b"");
+    set(
+        b"mod_wsgi.process_group",
+        match target.process_group {
+            ProcessGroup::Embedded => b"",
+            ProcessGroup::Daemon(known) => &known.group.process.name,
+        },
+    );
     set(b"mod_wsgi.application_group", &target.application_group);
     set(b"mod_wsgi.callable_object", &target.callable);
 }
