@@ -142,6 +142,11 @@ impl Area {
         (self.sums.u32(sum(slot)).load(SeqCst) as i32).max(0)
     }
 
+    /// Takes note that an abandoned request has ended.
+    pub(crate) fn forgive(&self, slot: u32) {
+        self.sums.u32(sum(slot)).fetch_sub(1, SeqCst);
+    }
+
     /// Counts one request with a slot's worker until the result is dropped.
     pub(crate) fn enter(&self, slot: u32) -> InFlight<'_> {
         assert!(slot < self.slots);
@@ -162,6 +167,15 @@ impl InFlight<'_> {
     /// The worker's slot.
     pub(crate) fn slot(&self) -> u32 {
         self.slot
+    }
+
+    /// Nobody waits for it, but the worker may be busy with it: it counts where a worker is chosen,
+    /// until [`Area::forgive`], and nowhere else. Returns the slot.
+    pub(crate) fn abandon(self) -> u32 {
+        self.area.own.u32(CELLS + self.slot as usize * 4).fetch_sub(1, SeqCst);
+        let slot = self.slot;
+        std::mem::forget(self);
+        slot
     }
 }
 
@@ -219,6 +233,10 @@ mod tests {
         let one = area.enter(2);
         assert_eq!(area.load(2), 1);
         drop(one);
+        assert_eq!(area.load(2), 0);
+        assert_eq!(area.enter(2).abandon(), 2);
+        assert_eq!((area.load(2), cells.in_flight(2)), (1, 0));
+        area.forgive(2);
         assert_eq!(area.load(2), 0);
     }
 

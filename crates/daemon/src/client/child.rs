@@ -14,6 +14,7 @@ use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_send_buffer_size, set_socket_timeout,
 };
 
+use super::abandoned::Abandoned;
 use super::error::{Error, ErrorKind};
 use super::pool::Pool;
 use super::{Options, SLICE};
@@ -46,6 +47,7 @@ pub struct Child {
     groups: HashMap<Vec<u8>, Arc<Group>>,
     requests: AtomicU64,
     decoders: SegQueue<Decoder>,
+    abandoned: Abandoned,
 }
 
 /// A group of workers, as a child sees it.
@@ -90,6 +92,7 @@ impl Child {
             groups,
             requests: AtomicU64::new(0),
             decoders: SegQueue::new(),
+            abandoned: Abandoned::default(),
         })
     }
 
@@ -107,6 +110,7 @@ impl Child {
         options: &Options,
         until: Instant,
     ) -> Result<Chosen<'_>, Error> {
+        self.abandoned.sweep(&self.board, &self.area);
         let mut pause = FULL.0;
         loop {
             let version = self.board.version(group.entry.group);
@@ -205,6 +209,11 @@ impl Child {
         pool.push(fd, chosen.epoch, options.domain, options.idle);
     }
 
+    /// Gives up waiting for what a worker does.
+    pub(super) fn abandon(&self, fd: OwnedFd, chosen: Chosen<'_>) {
+        self.abandoned.add(fd, chosen.in_flight, chosen.epoch);
+    }
+
     /// Closes what is kept for a worker.
     pub(super) fn forget(&self, group: &Group, chosen: &Chosen<'_>) {
         group.pool(chosen.in_flight.slot()).clear();
@@ -229,6 +238,10 @@ impl Child {
 impl Child {
     pub(crate) fn channel_for_tests(&self) -> BorrowedFd<'static> {
         self.channel
+    }
+
+    pub(crate) fn load_for_tests(&self, slot: u32) -> i32 {
+        self.area.load(slot)
     }
 
     pub(crate) fn kept_for_tests(&self, group: &Group) -> usize {

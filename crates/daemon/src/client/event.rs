@@ -10,8 +10,8 @@ use crate::wire::{
 /// What comes from a worker.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// The application reads: give it up to so many bytes of the body, with [`Exchange::pull`] or
-    /// [`Exchange::data`], before the next event.
+    /// The application reads: give it up to so many bytes of the body, with [`Exchange::pull`](super::Exchange::pull) or
+    /// [`Exchange::data`](super::Exchange::data), before the next event.
     Read(u32),
     /// Status and headers. Comes once, before any part of the body.
     Head {

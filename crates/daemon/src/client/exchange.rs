@@ -501,10 +501,15 @@ impl Exchange<'_> {
     }
 
     fn hang_up(&mut self, reason: CancelReason) {
-        if let Some((fd, _)) = &self.connection {
+        if let Some((fd, chosen)) = self.connection.take() {
             let frame = wire::encode_cancel(self.id, reason);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = rustix::net::send(fd, &frame, flags);
+            // A request that was not looked at will not be, once its connection is closed.
+            let seen = unread(fd.as_fd()) == 0;
+            let _ = rustix::net::send(&fd, &frame, flags);
+            if seen {
+                self.child.abandon(fd, chosen);
+            }
         }
         self.drop_connection();
     }

@@ -5,6 +5,7 @@
 //! [`Event`]s from the [`Exchange`] until [`Event::End`] or an error. All of it blocks the calling
 //! thread and none of it holds a lock while it waits.
 
+mod abandoned;
 mod child;
 mod error;
 mod event;

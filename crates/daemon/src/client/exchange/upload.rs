@@ -15,7 +15,7 @@ type Read<'f, 't> = dyn FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>> + 
 const PULL: usize = 64 << 10;
 
 impl Exchange<'_> {
-    /// Answers [`Event::Read`]: calls `read` for the body, the first time so that it waits for at
+    /// Answers [`Event::Read`](super::super::Event::Read): calls `read` for the body, the first time so that it waits for at
     /// least one byte, and then, while there is room, so that it does not wait.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Exchange<'_> {
         done
     }
 
-    /// Answers [`Event::Read`] with a part of the body, of which no more comes in answer to this
+    /// Answers [`Event::Read`](super::super::Event::Read) with a part of the body, of which no more comes in answer to this
     /// READ if `pause`, and none at all if `end`.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Exchange<'_> {
         self.say(&[&header, bytes])
     }
 
-    /// Answers [`Event::Read`]: there is no more of the body.
+    /// Answers [`Event::Read`](super::super::Event::Read): there is no more of the body.
     ///
     /// # Errors
     /// The worker does not take it.
