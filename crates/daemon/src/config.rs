@@ -124,6 +124,9 @@ pub struct Group {
     pub shutdown: Duration,
     /// After so long a process is replaced; 0 for never.
     pub interval: Duration,
+    /// A process in which a request runs for longer is replaced, whatever the process itself does
+    /// about it; 0 for any time.
+    pub request: Duration,
     /// How generations change.
     pub swap: Swap,
     /// A new configuration that says the same about this group leaves its workers alone.
@@ -223,9 +226,15 @@ impl Group {
         }
         to.put_u16(self.domains);
         to.put_u64(self.maximum_requests);
-        for time in
-            [self.idle, self.startup, self.graceful, self.eviction, self.shutdown, self.interval]
-        {
+        for time in [
+            self.idle,
+            self.startup,
+            self.graceful,
+            self.eviction,
+            self.shutdown,
+            self.interval,
+            self.request,
+        ] {
             to.put_u32(milliseconds(time));
         }
         to.put(&[self.swap as u8]);
@@ -273,6 +282,7 @@ impl Group {
             eviction: time(from)?,
             shutdown: time(from)?,
             interval: time(from)?,
+            request: time(from)?,
             ..Group::default()
         };
         group.swap = if from.u8()? == 1 { Swap::Rolling } else { Swap::Overlap };
@@ -335,6 +345,7 @@ mod tests {
             domains: 1,
             idle: Duration::from_millis(1),
             interval: Duration::from_secs(6),
+            request: Duration::from_secs(7),
             swap: Swap::Rolling,
             keep: true,
             payload: vec![9, 0, 9],

@@ -12,14 +12,36 @@ pub const MAX_TEXT: usize = 8 << 10;
 
 /// Why a worker is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum QuitReason {
     /// The server stops.
-    Stop = 1,
-    /// Another worker has taken over.
-    Replaced = 2,
+    Stop,
+    /// A newer generation has taken over.
+    Replaced,
     /// It is not known here (any more).
-    NotWanted = 3,
+    NotWanted,
+    /// Another worker has taken over, for this reason.
+    Retired(Retire),
+}
+
+impl QuitReason {
+    fn put(self, to: &mut Vec<u8>) {
+        match self {
+            QuitReason::Stop => to.put(&[1]),
+            QuitReason::Replaced => to.put(&[2]),
+            QuitReason::NotWanted => to.put(&[3]),
+            QuitReason::Retired(why) => to.put(&[4, why as u8]),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<QuitReason, Malformed> {
+        Ok(match from.u8()? {
+            1 => QuitReason::Stop,
+            2 => QuitReason::Replaced,
+            3 => QuitReason::NotWanted,
+            4 => QuitReason::Retired(Retire::from_raw(from.u8()?)?),
+            _ => return Err(Malformed("to quit for an unknown reason")),
+        })
+    }
 }
 
 /// Why a worker wants to be replaced.
@@ -113,7 +135,8 @@ impl ToWorker {
                 message.put_u16(*domain);
             }
             ToWorker::Quit { reason, limit_ms } => {
-                message.put(&[3, *reason as u8]);
+                message.put(&[3]);
+                reason.put(&mut message);
                 message.put_u32(*limit_ms);
             }
             ToWorker::Adopted => message.put(&[4]),
@@ -134,12 +157,7 @@ impl ToWorker {
             }
             2 => ToWorker::Connection { domain: reader.u16()? },
             3 => {
-                let reason = match reader.u8()? {
-                    1 => QuitReason::Stop,
-                    2 => QuitReason::Replaced,
-                    3 => QuitReason::NotWanted,
-                    _ => return Err(Malformed("to quit for an unknown reason")),
-                };
+                let reason = QuitReason::read(&mut reader)?;
                 ToWorker::Quit { reason, limit_ms: reader.u32()? }
             }
             4 => ToWorker::Adopted,
@@ -387,6 +405,7 @@ mod tests {
             ToWorker::Start,
             ToWorker::Connection { domain: 9 },
             ToWorker::Quit { reason: QuitReason::Replaced, limit_ms: 5000 },
+            ToWorker::Quit { reason: QuitReason::Retired(Retire::Interval), limit_ms: 0 },
             ToWorker::Adopted,
         ] {
             assert_eq!(ToWorker::decode(&message.encode()).unwrap(), message);

@@ -46,6 +46,11 @@ pub struct Start {
 }
 
 impl Start {
+    /// Threads that serve requests, in all domains.
+    pub(crate) fn all_threads(&self) -> u32 {
+        self.threads.saturating_mul(self.domains.max(1).into())
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(256 + self.payload.len());

@@ -20,7 +20,6 @@ use crate::control::{Kept, QuitReason, Start, ToWorker, milliseconds};
 use crate::log::{Entry, Source};
 use crate::sys::{Exit, Watch, reap, send, write_blob};
 use crate::wire::Record;
-use crate::worker::running;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,13 +227,9 @@ impl Machine {
         }
         process.read_report();
         let mut hint = String::new();
-        let ids: Vec<String> = running(process.status.as_fd(), process.threads)
-            .iter()
-            .take(16)
-            .map(|one| printable(&one.id))
-            .collect();
+        let ids = process.requests(Duration::ZERO);
         if !ids.is_empty() {
-            hint += &format!("; it was running: {}", ids.join(", "));
+            hint += &format!("; it was running: {ids}");
         }
         if matches!(exit, Exit::Signal(libc::SIGKILL, _))
             && !process.killed
@@ -427,10 +422,4 @@ const OUTPUT: u8 = 3;
 fn log_line(logger: &Logger, group: &[u8], pid: i32, line: &[u8]) {
     let record = Record::new(OUTPUT, 0, line);
     logger.log(&Entry { source: Source::Output, group, pid, record });
-}
-
-/// What a worker says is shown, not obeyed.
-fn printable(bytes: &[u8]) -> String {
-    let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
-    bytes.iter().map(shown).collect()
 }

@@ -10,6 +10,10 @@ use super::spawn::Report;
 use super::store::Store;
 use crate::control::{Kept, QuitReason};
 use crate::sys::Watch;
+use crate::worker::running;
+
+/// Most requests that are named in one line.
+const SHOWN: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +49,18 @@ impl Process {
         let pid = self.watch.pid();
         let kept = Kept { group: self.group, slot: self.slot, epoch: self.epoch, pid };
         store.put(&kept, &fds).is_ok()
+    }
+
+    /// The requests that it runs for so long, as far as it says; shown, not obeyed.
+    pub(super) fn requests(&self, longer: Duration) -> String {
+        let all = running(self.status.as_fd(), self.threads);
+        let long = all.iter().filter(|one| one.elapsed >= longer);
+        long.take(SHOWN).map(|one| printable(&one.id)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it runs a request for longer than that, as far as it says.
+    pub(super) fn is_overdue(&self, limit: Duration) -> bool {
+        running(self.status.as_fd(), self.threads).iter().any(|one| one.elapsed > limit)
     }
 
     /// Reads what it says about being started.
@@ -122,4 +138,9 @@ pub(super) fn is_connection(fd: &OwnedFd) -> bool {
     use rustix::net::{AddressFamily, SocketType, sockopt};
     sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
         && sockopt::socket_type(fd) == Ok(SocketType::STREAM)
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+    bytes.iter().map(shown).collect()
 }

@@ -265,6 +265,7 @@ impl Supervisor {
             let Some(group) = self.groups.get_mut(&group) else { continue };
             group.on_lost(slot, now, &mut self.machine);
         }
+        self.find_overdue(now);
         for group in self.groups.values_mut() {
             group.tick(now, &mut self.machine);
         }
@@ -275,6 +276,25 @@ impl Supervisor {
         }
         if !self.is_stopping() {
             self.groups.retain(|_, group| !group.is_over());
+        }
+    }
+
+    /// Requests that take too long. Their worker may have limits of its own and better manners; but it
+    /// needs to do nothing for this, and can do nothing about it but say that it does not run them,
+    /// which is its own loss.
+    fn find_overdue(&mut self, now: Instant) {
+        let mut overdue = Vec::new();
+        for process in self.machine.processes.values() {
+            let Some(group) = self.groups.get(&process.group) else { continue };
+            let limit = group.config().request;
+            if !limit.is_zero() && process.is_overdue(limit) {
+                overdue.push((process.group, process.slot, process.requests(limit)));
+            }
+        }
+        for (group, slot, requests) in overdue {
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.on_overdue(slot, &requests, now, &mut self.machine);
+            }
         }
     }
 

@@ -174,23 +174,28 @@ fn what_the_client_did_to_its_body_reaches_the_application() {
 fn a_client_that_leaves_is_noticed() {
     let (app, stage) = one(2);
     stage.run(|stage| {
-        for how in 0..2 {
+        for how in 0..3 {
             let ask = Ask::default();
             let mut request = ask.request("gone");
             let exchange = stage.child.send(stage.group(), &mut request, &ask.options).unwrap();
-            thread::sleep(Duration::from_millis(50));
+            // Perhaps before anybody has looked at it, perhaps after.
+            if how > 0 {
+                thread::sleep(Duration::from_millis(50));
+            }
             match how {
-                0 => exchange.cancel(CancelReason::ClientGone),
+                1 => exchange.cancel(CancelReason::ClientGone),
                 _ => drop(exchange),
             }
         }
         for _ in 0..500 {
-            if app.signals.lock().unwrap().len() == 2 {
+            if app.signals.lock().unwrap().len() >= 3 {
                 break;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(*app.signals.lock().unwrap(), [-1, -1]);
+        // The first one may not have been run at all.
+        let seen = app.signals.lock().unwrap().clone();
+        assert!(seen.len() >= 2 && seen.iter().all(|gone| *gone == -1), "{seen:?}");
         assert!(stage.get("hello").is_hello());
     });
 }

@@ -18,7 +18,7 @@ use crate::board::{Board, Capacity, Directory, Entry, Slot, State, Status};
 use crate::client::{Child, Event, Group, Handles};
 use crate::control::{Connect, QuitReason, Start, ToWorker};
 use crate::sys::{pair, receive, send, shared, shared_read_only, write_blob};
-use crate::worker::{Runner, Stopped, Worker};
+use crate::worker::{Runner, Stopped, Worker, status_length};
 use app::App;
 use ask::{Ask, Response};
 
@@ -90,7 +90,8 @@ impl Stage {
             idle: Duration::from_secs(10),
             ..shape.clone()
         };
-        let worker = Worker::new(start, far, None).unwrap();
+        let status = shared(c"status", status_length(start.all_threads())).unwrap();
+        let worker = Worker::new(start, far, Some(status.as_fd())).unwrap();
         *app.handle.lock().unwrap() = Some(worker.handle());
         let runner: Arc<dyn Runner> = app.clone();
         let run = thread::spawn(move || worker.serve(&runner).unwrap());

@@ -164,6 +164,36 @@ fn a_worker_that_ends_gives_its_requests_back() {
     });
 }
 
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_worker_that_is_stuck_does_not_seem_idle() {
+    let apps = vec![app::shared("a", 1), app::shared("b", 1)];
+    let shape = Start { threads: 2, ..Start::default() };
+    Stage::new(apps, shape).run(|stage| {
+        let mut ask = Ask::default();
+        ask.options.deadline = Some(Duration::from_millis(100));
+        let error = stage.ask("spin/1000", &ask).error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        let stuck = error.worker().unwrap();
+        for _ in 0..20 {
+            let response = stage.get("hello");
+            assert!(response.is_hello() && response.worker != stuck, "{response:?}");
+        }
+        // When it has finished, it gets requests again.
+        until("its next request", || stage.get("hello").worker == stuck);
+        let first = stage.entry.first;
+        let loads = [first, first + 1].map(|slot| stage.child.load_for_tests(slot));
+        assert!(loads.iter().all(|load| *load == 0), "{loads:?}");
+    });
+}
+
 #[test]
 fn the_maximum_of_requests_is_reported() {
     let app = app::shared("a", 1);

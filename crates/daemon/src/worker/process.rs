@@ -103,8 +103,8 @@ impl Worker {
         status: Option<BorrowedFd<'_>>,
     ) -> io::Result<Worker> {
         fork::install();
-        let threads = start.threads.saturating_mul(start.domains.max(1).into());
-        let status = status.map(|fd| Status::new(fd, threads)).transpose()?.map(Arc::new);
+        let status =
+            status.map(|fd| Status::new(fd, start.all_threads())).transpose()?.map(Arc::new);
         let mut domains = Vec::new();
         for number in 0..start.domains.max(1) {
             domains.push(Arc::new(Domain::new(number, start.group, start.epoch)?));
@@ -356,9 +356,11 @@ impl Main<'_> {
             }
             ToWorker::Quit { reason, limit_ms } => {
                 let limit = (*limit_ms > 0).then(|| Duration::from_millis((*limit_ms).into()));
-                let reason = match (reason, self.worker.handle.retiring()) {
-                    (QuitReason::Replaced, Some(why)) => StopReason::Retired(why),
-                    _ => StopReason::Quit(*reason),
+                let reason = match (*reason, self.worker.handle.retiring()) {
+                    (QuitReason::Retired(why), _) | (QuitReason::Replaced, Some(why)) => {
+                        StopReason::Retired(why)
+                    }
+                    (reason, _) => StopReason::Quit(reason),
                 };
                 self.stop(reason, limit);
             }

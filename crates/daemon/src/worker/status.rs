@@ -8,14 +8,17 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::io::pread;
 
-use crate::sys::{Mapping, PAGE, wall_us};
+use crate::sys::{Mapping, PAGE, monotonic_us};
 
 const RECORD: usize = 128;
 /// Most bytes of a request's name that are kept.
 const ID: usize = 96;
+/// Most threads that are looked at.
+const MAX_THREADS: usize = 1 << 16;
 
 /// Length of the memory for so many threads.
 pub(crate) fn length(threads: u32) -> u64 {
@@ -43,14 +46,15 @@ impl Status {
         let id = &id[..id.len().min(ID)];
         let change = self.map.u32(at);
         let before = change.fetch_add(1, Ordering::AcqRel);
-        self.map.u32(at + 4).store(1 | (id.len() as u32) << 8, Ordering::Relaxed);
-        self.map.u64(at + 8).store(wall_us() as u64, Ordering::Relaxed);
+        self.map.u64(at + 8).store(monotonic_us(), Ordering::Relaxed);
         for (index, part) in id.chunks(4).enumerate() {
             let mut word = [0; 4];
             word[..part.len()].copy_from_slice(part);
             let word = u32::from_le_bytes(word);
             self.map.u32(at + 16 + index * 4).store(word, Ordering::Relaxed);
         }
+        // Last, so that nobody takes the time of the request before for this one's.
+        self.map.u32(at + 4).store(1 | (id.len() as u32) << 8, Ordering::Release);
         change.store(before.wrapping_add(2), Ordering::Release);
     }
 
@@ -73,26 +77,23 @@ impl Status {
 pub(crate) struct Running {
     /// Name of the request.
     pub(crate) id: Vec<u8>,
-    /// When it began; microseconds since 1970.
-    pub(crate) since: i64,
+    /// For how long.
+    pub(crate) elapsed: Duration,
 }
 
 /// Reads what a worker wrote; what makes no sense is left out.
 pub(crate) fn running(fd: BorrowedFd<'_>, threads: u32) -> Vec<Running> {
+    let mut records = vec![0; (threads as usize).min(MAX_THREADS) * RECORD];
+    let length = pread(fd, &mut records, PAGE as u64).unwrap_or(0);
+    let now = monotonic_us();
     let mut found = Vec::new();
-    for thread in 0..threads {
-        let mut record = [0; RECORD];
-        let at = (PAGE + thread as usize * RECORD) as u64;
-        if pread(fd, &mut record, at) != Ok(RECORD) {
-            break;
+    for record in records[..length].chunks_exact(RECORD) {
+        let &[_, _, _, _, state, length, _, _, ref rest @ ..] = record else { continue };
+        let Some((since, id)) = rest.split_first_chunk::<8>() else { continue };
+        if state == 1 {
+            let elapsed = Duration::from_micros(now.saturating_sub(u64::from_le_bytes(*since)));
+            found.push(Running { id: id[..usize::from(length).min(ID)].to_vec(), elapsed });
         }
-        let [_, _, _, _, state, length, _, _, since @ ..] = record;
-        if state != 1 {
-            continue;
-        }
-        let (since, id) = since.split_at(8);
-        let since = since.try_into().map_or(0, i64::from_le_bytes);
-        found.push(Running { id: id[..usize::from(length).min(ID)].to_vec(), since });
     }
     found
 }

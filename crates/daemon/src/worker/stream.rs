@@ -280,8 +280,13 @@ impl<'a> Stream<'a> {
         if self.fault.as_ref().is_some_and(|fault| fault.kind == ErrorKind::ClientGone) {
             return true;
         }
-        if self.credit.is_some() || !self.buffers.body.is_between_frames() {
+        if self.credit.is_some() {
             return false;
+        }
+        if !self.buffers.body.is_between_frames() {
+            // It has come with the request.
+            let next = self.buffers.body.peek();
+            return next.is_ok_and(|next| next.is_some_and(|it| it.kind == Kind::Cancel));
         }
         let mut first = [0; HEADER];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;

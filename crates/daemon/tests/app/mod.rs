@@ -353,6 +353,19 @@ impl App {
                 stream.respond(Some(head), &[b"printed"], Send::END)
             }
             // One line of /proc/self/status, or whatever else a process can see of itself.
+            // Takes memory, and keeps it.
+            "allocate" => {
+                let mut kept: Vec<Vec<u8>> = Vec::new();
+                for _ in 0..number {
+                    kept.push(vec![1; 1 << 20]);
+                }
+                let text = format!("{} MiB", kept.iter().map(|one| one.len() >> 20).sum::<usize>());
+                stream.respond(Some(head), &[text.as_bytes()], Send::END)
+            }
+            // Computes without end.
+            "burn" => loop {
+                std::hint::spin_loop();
+            },
             "status" => {
                 let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
                 stream.respond(Some(head), &[text.as_bytes()], Send::END)

@@ -25,13 +25,14 @@ fn no_request_is_lost_when_the_supervisor_dies() {
     let (load, first) = server.load(6, "sleep/2", || {
         sleep(Duration::from_millis(100));
         let first = server.kill_supervisor();
+        // Meanwhile there is none, and connections serve.
         sleep(Duration::from_millis(300));
+        server.another_supervisor();
         first
     });
     assert!(load.bad.is_empty(), "{:?}", load.bad);
-    assert!(load.good > 100, "{load:?}");
-    let second = server.another_supervisor();
-    assert_ne!(first, second);
+    assert!(load.good > 20, "{load:?}");
+    assert_ne!(first, server.supervisor());
     // The workers are the same, and belong to the new one: new connections arrive.
     server.renew();
     assert!(pids.contains(&server.pid()));

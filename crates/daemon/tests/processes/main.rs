@@ -14,6 +14,7 @@ mod adoption;
 mod children;
 mod deaths;
 mod hostile;
+mod limits;
 mod logs;
 mod privileges;
 mod server;
@@ -54,6 +55,7 @@ fn main() {
     serving::tests(&mut add);
     deaths::tests(&mut add);
     swaps::tests(&mut add);
+    limits::tests(&mut add);
     children::tests(&mut add);
     privileges::tests(&mut add);
     logs::tests(&mut add);

@@ -20,6 +20,9 @@ use crate::{VERSION, Wsgi, configured, interpreters, support};
 /// Idle connections are closed after so long: later than the children do.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// The supervisor leaves requests that take too long to their worker for so much longer.
+const OVERDUE: Duration = Duration::from_secs(5);
+
 /// How many groups may change their workers at a time.
 pub(super) fn swaps(_: Server<'_>) -> u32 {
     1
@@ -109,6 +112,8 @@ fn describe(
         eviction: process.eviction_timeout.unwrap_or_default(),
         shutdown: process.shutdown_timeout.unwrap_or_default(),
         interval: process.restart_interval.unwrap_or_default(),
+        // The worker sees to it first, and says more.
+        request: process.request_end().map_or(Duration::ZERO, |limit| limit + OVERDUE),
         swap: match process.swap {
             daemon_process::Swap::Overlap => Swap::Overlap,
             daemon_process::Swap::Rolling => Swap::Rolling,

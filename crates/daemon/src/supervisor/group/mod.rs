@@ -319,13 +319,38 @@ impl Group {
         now: Instant,
         fx: &mut dyn Effects,
     ) {
-        if let Some(member) = self.members.get_mut(&slot)
-            && member.retiring.is_none()
-            && !member.is_leaving()
-        {
-            member.retiring = Some(reason);
-            self.settle(now, fx);
+        self.retire(slot, reason, now, fx);
+    }
+
+    /// A worker runs requests, named here, for longer than it may.
+    pub(super) fn on_overdue(
+        &mut self,
+        slot: u32,
+        requests: &str,
+        now: Instant,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(member) = self.members.get(&slot) else { return };
+        if member.retiring.is_none() && !member.is_leaving() {
+            let name = String::from_utf8_lossy(&self.config.name);
+            let pid = member.pid;
+            let text = format!("Process '{name}' (pid={pid}) takes too long for: {requests}");
+            fx.log(Level::Error, &self.config, pid, &text);
         }
+        self.retire(slot, Retire::RequestTimeout, now, fx);
+    }
+
+    fn retire(&mut self, slot: u32, reason: Retire, now: Instant, fx: &mut dyn Effects) {
+        let Some(member) = self.members.get_mut(&slot) else { return };
+        if member.retiring.is_some() || member.is_leaving() {
+            return;
+        }
+        member.retiring = Some(reason);
+        let name = String::from_utf8_lossy(&self.config.name);
+        let (pid, why) = (member.pid, reason.name());
+        let text = format!("Process '{name}' (pid={pid}) is being replaced: {why}.");
+        fx.log(Level::Info, &self.config, pid, &text);
+        self.settle(now, fx);
     }
 
     /// A worker ends without having been told to.

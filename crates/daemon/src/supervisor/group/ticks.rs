@@ -54,22 +54,20 @@ impl Group {
             }
             Phase::Routed | Phase::Spare => {
                 let limit = self.config.interval;
-                if !limit.is_zero()
-                    && member.retiring.is_none()
-                    && member.ready.is_some_and(|ready| now - ready >= limit)
-                {
-                    member.retiring = Some(Retire::Interval);
+                if !limit.is_zero() && member.ready.is_some_and(|ready| now - ready >= limit) {
+                    self.retire(slot, Retire::Interval, now, fx);
                 }
             }
             Phase::Draining(until) => {
+                let reason = member.retiring.map_or(QuitReason::Replaced, QuitReason::Retired);
                 if fx.in_flight(slot) == 0 {
-                    self.end(slot, QuitReason::Replaced, now, fx);
+                    self.end(slot, reason, now, fx);
                 } else if until.is_some_and(|until| now >= until) {
                     let text = format!(
                         "Process '{name}' (pid={pid}) still has requests; forcing shutdown."
                     );
                     fx.log(Level::Warning, &self.config, pid, &text);
-                    self.end(slot, QuitReason::Replaced, now, fx);
+                    self.end(slot, reason, now, fx);
                 }
             }
             Phase::Quitting(until) => {
