@@ -412,3 +412,30 @@ fn two_replicas_use_two_cores() {
         two.stop();
     }
 }
+
+#[test]
+fn what_cannot_be_imported_with_an_own_gil_is_explained() {
+    for python in matrix::pythons().iter().filter(|python| has_own_gils(python)) {
+        // Modules of the standard library that have not been made fit for it; builds may lack them.
+        let refused = ["_curses", "readline"].into_iter().find(|module| {
+            let import = format!("import {module}");
+            let mut command = std::process::Command::new(python.executable());
+            command.args(["-I", "-c", &import]).output().is_ok_and(|it| it.status.success())
+        });
+        let Some(module) = refused else {
+            matrix::note(&format!("Python {python} has neither curses nor readline"));
+            continue;
+        };
+        let script = format!("import {module}\n{SCRIPT}");
+        let site = Site::new(Mpm::Event, python).one_child(2).conf("WSGIPerInterpreterGIL On");
+        let server = site.mount("/own", "own.wsgi", &script).start();
+        assert_eq!(server.get("/own").status, 500);
+        server.log().expect("WSGI1102: ");
+        server.log().expect("WSGI0109: ");
+        server.log().expect("WSGI0174: ");
+        server.log().expect_traceback(&format!(
+            "ImportError: module {module} does not support loading in subinterpreters"
+        ));
+        server.stop();
+    }
+}
