@@ -43,3 +43,45 @@ fn the_list_of_options_is_the_one_of_the_program() {
         path.display()
     );
 }
+
+#[test]
+fn the_page_about_options_is_the_one_of_the_program() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.command("options").output().unwrap();
+    let path = common::here("../../../docs/options.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, out(&output)).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == out(&output),
+        "{} is not what `mod_wsgi-express options` says; UPDATE=1 writes it",
+        path.display()
+    );
+}
+
+/// Links between pages lead somewhere.
+#[test]
+fn the_book_is_whole() {
+    let docs = common::here("../../../docs").canonicalize().unwrap();
+    let mut pages: Vec<PathBuf> = Vec::new();
+    for folder in [docs.clone(), docs.join("deploy")] {
+        let files = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(pages.len() > 10);
+    let mut broken = Vec::new();
+    for page in &pages {
+        let name = page.strip_prefix(&docs).unwrap().display();
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if file.ends_with(".md") && !file.contains("://") {
+                let target = page.parent().unwrap().join(file);
+                if !target.is_file() {
+                    broken.push(format!("{name}: {link}"));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
