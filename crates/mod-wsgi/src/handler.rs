@@ -135,7 +135,8 @@ fn serve(
         let waits = host.request().expects_continue();
         let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
         let length = content_length.or((!is_coded).then_some(0));
-        let body = daemon::Body { length, waits };
+        let ignore_activity = effective.flag(|s| &s.ignore_activity, false);
+        let body = daemon::Body { length, waits, ignore_activity };
         let status = daemon::pass(known, &described, body, &mut host);
         return Ok(host.overridden().unwrap_or(status));
     }

@@ -70,6 +70,8 @@ settings! {
     trusted_proxy_headers: Headers,
     /// `WSGITrustedProxies`.
     trusted_proxies: Networks,
+    /// `WSGIIgnoreActivity`.
+    ignore_activity: bool,
     /// `WSGIErrorOverride`.
     error_override: bool,
     /// `WSGIAccessScript`.

@@ -49,6 +49,8 @@ pub mod field {
     pub const LOWER_CASE: u16 = 16;
     /// Least bad level that the server logs for this request.
     pub const LOG_LEVEL: u16 = 17;
+    /// It does not count where workers end that have nothing to do.
+    pub const IGNORE_ACTIVITY: u16 = 18;
     /// First number that is free for what a server's module and its applications agree on.
     pub const FREE: u16 = 256;
 }

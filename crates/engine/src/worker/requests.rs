@@ -79,11 +79,18 @@ impl Requests {
             lower_case: call.lower_case,
         };
         let on_change = if facts.stay { OnChange::Keep } else { OnChange::GiveBack };
-        let watchdog = self.process.watchdog.get();
+        let watchdog = self.process.watchdog.get().filter(|_| !call.ignore_activity);
+        if let Some(watchdog) = watchdog {
+            watchdog.touch();
+        }
         let mut host = StreamHost { stream, level: call.level, script: call.script, watchdog };
-        Client::with(&host::TABLE, &mut host, |client| {
+        let answer = Client::with(&host::TABLE, &mut host, |client| {
             request::answer(self.process, &described, client, on_change)
-        })
+        });
+        if let Some(watchdog) = watchdog {
+            watchdog.touch();
+        }
+        answer
     }
 }
 
@@ -178,6 +185,7 @@ struct Call<'a> {
     head: bool,
     reload: bool,
     lower_case: bool,
+    ignore_activity: bool,
     level: Level,
 }
 
@@ -198,6 +206,7 @@ impl<'a> Call<'a> {
             head: false,
             reload: false,
             lower_case: false,
+            ignore_activity: false,
             level: Level::Info,
         };
         for (number, value) in request.fields() {
@@ -217,6 +226,7 @@ impl<'a> Call<'a> {
                 (field::HEAD, Value::Flag(flag)) => call.head = flag,
                 (field::RELOAD, Value::Flag(flag)) => call.reload = flag,
                 (field::LOWER_CASE, Value::Flag(flag)) => call.lower_case = flag,
+                (field::IGNORE_ACTIVITY, Value::Flag(flag)) => call.ignore_activity = flag,
                 (field::LOG_LEVEL, Value::Int(level)) => {
                     call.level = Level::from_raw(u32::try_from(level).unwrap_or(0));
                 }

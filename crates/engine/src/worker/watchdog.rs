@@ -108,7 +108,8 @@ impl Watchdog {
         Some(watchdog)
     }
 
-    /// A request begins on this thread. Attached to no matter what.
+    /// A request begins on this thread, which may or may not count as activity. Attached to no
+    /// matter what.
     pub(super) fn begin(&self) -> Running<'_> {
         let running = Running { watchdog: self, index: self.index() };
         if let Some(thread) = running.thread() {
@@ -117,11 +118,10 @@ impl Watchdog {
             }
             thread.begun.store(self.now(), SeqCst);
         }
-        self.touch();
         running
     }
 
-    /// A request read or wrote something.
+    /// A request that counts has begun, read or written something.
     pub(super) fn touch(&self) {
         if self.limits.inactivity.is_some() {
             self.active.store(self.now(), Relaxed);
@@ -302,6 +302,5 @@ impl Drop for Running<'_> {
             thread.begun.store(0, SeqCst);
             thread.group.store(0, SeqCst);
         }
-        self.watchdog.touch();
     }
 }

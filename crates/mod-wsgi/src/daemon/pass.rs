@@ -30,6 +30,8 @@ pub(crate) struct Body {
     pub(crate) length: Option<u64>,
     /// The client waits until it is told to send it.
     pub(crate) waits: bool,
+    /// `WSGIIgnoreActivity`: neither body nor request counts as a worker's work.
+    pub(crate) ignore_activity: bool,
 }
 
 /// Has a worker of the group handle the request, and passes its response on.
@@ -122,6 +124,7 @@ fn write(
         (field::HEAD, request.head),
         (field::RELOAD, request.reload),
         (field::LOWER_CASE, request.lower_case),
+        (field::IGNORE_ACTIVITY, body.ignore_activity),
     ] {
         if flag {
             fields.field(number, Value::Flag(true));

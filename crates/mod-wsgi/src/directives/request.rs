@@ -56,6 +56,13 @@ impl<R: 'static> Entries<R> {
             setter: Setter::Flag(|target, on| target.settings.error_override = Some(on)),
         },
         Directive {
+            name: c"WSGIIgnoreActivity",
+            contexts: Contexts::ANYWHERE,
+            help: c"Enable/Disable reset of inactvity timeout.",
+            default: "Off",
+            setter: Setter::Flag(|target, on| target.settings.ignore_activity = Some(on)),
+        },
+        Directive {
             name: c"WSGIMapHEADToGET",
             contexts: Contexts::ANYWHERE,
             help: c"Enable/Disable mapping of HEAD to GET.",
