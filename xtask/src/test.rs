@@ -155,7 +155,7 @@ fn nightly(
         steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
     }
     instructions(args, machine, pythons, steps)?;
-    fuzz(machine, done, steps)
+    fuzz(args, machine, done, steps)
 }
 
 /// The minor version of Python that the budget of instructions was measured with.
@@ -185,7 +185,7 @@ fn instructions(
 }
 
 /// Each target of `fuzz/` for a minute, with the stable compiler.
-fn fuzz(machine: &Machine, python: Option<&Python>, steps: &mut Steps) -> Result<()> {
+fn fuzz(args: &Args, machine: &Machine, python: Option<&Python>, steps: &mut Steps) -> Result<()> {
     let place = root().join("fuzz");
     let Some(python) = python else {
         println!("skipped: fuzzing: no Python here can be linked");
@@ -194,6 +194,7 @@ fn fuzz(machine: &Machine, python: Option<&Python>, steps: &mut Steps) -> Result
     let mut targets: Vec<String> = std::fs::read_dir(place.join("fuzz_targets"))?
         .flatten()
         .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .filter(|target| args.filter.as_ref().is_none_or(|filter| target.contains(filter)))
         .collect();
     targets.sort();
     for target in targets {
