@@ -77,6 +77,41 @@ fn an_application_that_is_not_alone_has_a_sub_interpreter() {
     }
 }
 
+/// Each process has tenants of its own, and what is alone in one may not be in another.
+#[test]
+fn groups_of_daemon_processes_have_tenants_of_their_own() {
+    matrix::for_each_cell(|cell| {
+        let mut site = Site::new(cell.mpm, &cell.python);
+        for (url, group) in [("/one", "alone"), ("/two", "shared"), ("/three", "shared")] {
+            let script = site.write(&format!("{group}{}.wsgi", &url[1..]), SCRIPT);
+            let script = script.display();
+            site = site.conf(format!("WSGIScriptAlias {url} {script} process-group={group}"));
+        }
+        let server = site
+            .conf("WSGIDaemonProcess alone threads=3\nWSGIDaemonProcess shared threads=3")
+            .mount("/embedded", "embedded.wsgi", SCRIPT)
+            .start();
+        let host = format!("localhost:{}", server.port());
+        for _ in 0..3 {
+            for path in ["/one", "/embedded"] {
+                let names = format!("[0] ['localhost|{path}']");
+                assert_eq!(server.get(path).with_status(200).text(), names);
+                let answer = server.request("GET", path, &[("Host", &host)], b"");
+                assert_eq!(answer.with_status(200).text(), names);
+            }
+            let two = server.get("/two").with_status(200).text();
+            let three = server.get("/three").with_status(200).text();
+            assert!(two.ends_with(" ['localhost|/two']") && !two.starts_with("[0]"), "{two}");
+            assert!(
+                three.ends_with(" ['localhost|/three']") && !three.starts_with("[0]"),
+                "{three}"
+            );
+            assert_ne!(two[..3], three[..3]);
+        }
+        server.stop();
+    });
+}
+
 /// Three interpreters on the same thread. Before 3.12, callbacks hung in all but the first.
 #[test]
 fn callbacks_run_in_the_interpreter_of_the_request() {
@@ -163,6 +198,36 @@ fn interpreters_have_options_of_their_own() {
         }
         server.stop();
     });
+}
+
+#[test]
+fn a_block_can_be_for_a_group_of_daemon_processes() {
+    let python = matrix::python();
+    let mut site = Site::new(Mpm::Event, &python);
+    let script = site.write("options.wsgi", OPTIONS);
+    for group in ["one", "two"] {
+        let script = script.display();
+        site = site
+            .conf(format!("WSGIDaemonProcess {group} threads=2 python-path=/lib-{group}"))
+            .conf(format!("WSGIScriptAlias /{group}/sub {script} process-group={group} application-group=sub"))
+            .conf(format!("WSGIScriptAlias /{group} {script} process-group={group} application-group=%{{GLOBAL}}"));
+    }
+    let server = site
+        .conf("WSGIPythonPath /lib-embedded")
+        .conf("<WSGIInterpreterOptions process-group=two>\nWSGIPythonPath /lib-block")
+        .conf("WSGIRestrictStdin On\n</WSGIInterpreterOptions>")
+        .conf("<WSGIInterpreterOptions process-group=two application-group=sub>")
+        .conf("WSGIRestrictStdin Off\nWSGIRestrictStdout On\nWSGIPerInterpreterGIL On")
+        .conf("WSGISwitchInterval 0.25\n</WSGIInterpreterOptions>")
+        .start();
+    let get = |path: &str| server.get(path).with_status(200).text();
+    assert_eq!(get("/one"), "[0.005, ['/lib-one'], False, False]");
+    assert_eq!(get("/one/sub"), "[0.005, ['/lib-one'], False, False]");
+    assert_eq!(get("/two"), "[0.005, ['/lib-block', '/lib-two'], True, False]");
+    if has_own_gils(&python) {
+        assert_eq!(get("/two/sub"), "[0.25, ['/lib-block', '/lib-two'], False, True]");
+    }
+    server.stop();
 }
 
 #[test]
