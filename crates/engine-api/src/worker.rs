@@ -126,6 +126,8 @@ pub struct Config {
     pub log_level: u32,
     /// How long the end may take, in milliseconds; 0 for any time.
     pub shutdown_ms: u32,
+    /// `eviction-timeout` is set: it is what a process told by SIGUSR1 is said to end for.
+    pub evicts: bool,
     /// Times after which something is done about requests and the process.
     pub limits: Limits,
     /// What `ps` is to show; absent to leave it.

@@ -225,13 +225,21 @@ fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! 
         }
         Err(error) => (Err(error), false),
     };
-    if let Err(error) = stopped {
-        let name = String::from_utf8_lossy(&place.config.process_group);
-        let line = format!("Daemon process '{name}' cannot serve: {error}.");
+    let name = String::from_utf8_lossy(&place.config.process_group);
+    let stuck = match stopped {
+        Ok(stopped) => stopped.stuck,
+        Err(error) => {
+            let line = format!("Daemon process '{name}' cannot serve: {error}.");
+            log::plain(&process.log, Level::Error, &line);
+            end(EXIT_UNUSABLE)
+        }
+    };
+    if stuck > 0 {
+        // The supervisor says which requests these are.
+        let line = format!("Shutdown timeout expired; aborting daemon process '{name}'.");
         log::plain(&process.log, Level::Error, &line);
-        end(EXIT_UNUSABLE)
     }
-    finish(process, place, if told { limit } else { Duration::ZERO })
+    finish(process, place, if told && stuck == 0 { limit } else { Duration::ZERO })
 }
 
 /// Does what Python has for the end, within `limit`, and ends the process.

@@ -66,6 +66,8 @@ pub enum Retire {
     Interval = 8,
     /// Its application did not load in time.
     Startup = 9,
+    /// Something that it had loaded has changed, and others have the new version.
+    Reload = 10,
 }
 
 impl Retire {
@@ -80,6 +82,7 @@ impl Retire {
             7 => Retire::Deadlock,
             8 => Retire::Interval,
             9 => Retire::Startup,
+            10 => Retire::Reload,
             _ => return Err(Malformed("retires for an unknown reason")),
         })
     }
@@ -96,6 +99,7 @@ impl Retire {
             Retire::Deadlock => "deadlock_timeout",
             Retire::Interval => "restart_interval",
             Retire::Startup => "startup_timeout",
+            Retire::Reload => "script_reload",
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Requests {
     multiprocess: bool,
     run_once: bool,
     chroot: Option<Vec<u8>>,
+    evicts: bool,
     signals: mpsc::SyncSender<i32>,
     ending: Arc<Ending>,
 }
@@ -37,6 +38,7 @@ impl Requests {
             multiprocess: config.multiprocess,
             run_once: config.run_once,
             chroot: config.chroot.clone(),
+            evicts: config.evicts,
             signals: signals::dispatcher(process),
             ending,
         }
@@ -137,7 +139,7 @@ impl Runner for Requests {
         let name = String::from_utf8_lossy(&process.settings.process_group);
         let line = format!("Shutdown requested for daemon process '{name}'.");
         log::plain(&process.log, Level::Info, &line);
-        self.ending.begin(process, reason_name(reason));
+        self.ending.begin(process, self.name(reason));
     }
 
     fn signal(&self, signal: i32) {
@@ -147,6 +149,15 @@ impl Runner for Requests {
 }
 
 impl Requests {
+    /// `shutdown_reason` of the event.
+    fn name(&self, reason: StopReason) -> &'static str {
+        match reason {
+            StopReason::Retired(Retire::GracefulSignal) if self.evicts => "eviction_signal",
+            StopReason::Retired(why) => why.name(),
+            StopReason::Quit(_) | StopReason::Alone => Retire::ShutdownSignal.name(),
+        }
+    }
+
     fn announce(&self, preload: &Preload) {
         let name = String::from_utf8_lossy(&self.process.settings.process_group);
         let script = String::from_utf8_lossy(&preload.script);
@@ -271,12 +282,4 @@ impl<'a> Call<'a> {
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// `shutdown_reason` of the event.
-fn reason_name(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::Retired(why) => why.name(),
-        StopReason::Quit(_) | StopReason::Alone => Retire::ShutdownSignal.name(),
-    }
 }

@@ -196,6 +196,7 @@ fn payload(
         destroy: global.destroy_interpreter.unwrap_or(true),
         log_level: home.logger::<Wsgi>().level() as u32,
         shutdown_ms: milliseconds(process.shutdown_timeout.unwrap_or_default()),
+        evicts: process.eviction_timeout.is_some_and(|limit| !limit.is_zero()),
         limits: worker::Limits {
             request_seconds: process.request_timeout.unwrap_or_default().as_secs(),
             request: process.request_limit(),

@@ -197,6 +197,9 @@ impl Group {
     /// No more requests for a worker; it ends when it has none.
     fn drain(&mut self, slot: u32, now: Instant, fx: &mut dyn Effects) {
         let Some(member) = self.members.get_mut(&slot) else { return };
+        if matches!(self.swap, Some(Cause::Reload { .. })) && member.generation != self.target {
+            member.retiring.get_or_insert(Retire::Reload);
+        }
         let limit = match member.retiring {
             Some(Retire::GracefulSignal) if !self.config.eviction.is_zero() => self.config.eviction,
             _ => self.config.graceful,
