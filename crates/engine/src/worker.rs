@@ -239,8 +239,17 @@ fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! 
         let line = format!("Shutdown timeout expired; aborting daemon process '{name}'.");
         log::plain(&process.log, Level::Error, &line);
     }
-    finish(process, place, if told && stuck == 0 { limit } else { Duration::ZERO })
+    let limit = match (told, stuck) {
+        (true, 0) => limit,
+        (true, _) => limit.min(LAST),
+        (false, _) => Duration::ZERO,
+    };
+    finish(process, place, limit)
 }
+
+/// What Python may take when requests have used up the time there was: less than the supervisor
+/// waits before it kills.
+const LAST: Duration = Duration::from_millis(500);
 
 /// Does what Python has for the end, within `limit`, and ends the process.
 fn finish(process: &'static Process, place: &Place, limit: Duration) -> ! {
