@@ -55,6 +55,7 @@ fn publish_all(process: &'static Process, signals: &Receiver<i32>) {
                 let payload = || {
                     let payload = py.dict()?;
                     payload.dict_set(c"signame", &py.str(name)?)?;
+                    payload.dict_set(c"signum", &py.int(signal.into())?)?;
                     Ok(payload)
                 };
                 let payload: py::Result<'_, _> = payload();
