@@ -624,6 +624,38 @@ fn dispatch_scripts_say_where_a_request_runs() {
     server.stop();
 }
 
+/// The scripts run in the server's children, the application in a process of its own.
+#[test]
+fn scripts_decide_for_daemon_mode_too() {
+    let site = site(
+        "WSGIDaemonProcess one threads=2\nWSGIDaemonProcess two threads=2\nWSGIProcessGroup one\n\
+         <Location />\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi\n\
+         WSGIAuthUserScript SCRIPTS\nWSGIAuthGroupScript SCRIPTS\nRequire wsgi-group admins\n\
+         </Location>",
+    );
+    let application = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [(environ['mod_wsgi.process_group'] + ' ' + environ['REMOTE_USER']).encode()]
+";
+    site.write("app.wsgi", application);
+    let dispatch = site.write("dispatch.py", DISPATCH).display().to_string();
+    let server = site.conf(format!("WSGIDispatchScript {dispatch}")).start();
+    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let headers = [("Authorization", credentials.as_str())];
+    assert_eq!(server.get("/").status, 401);
+    for (query, said) in [("", "one ann"), ("p=two", "two ann"), ("p=%{GLOBAL}", " ann")] {
+        let response = server.request("GET", &format!("/?{query}"), &headers, b"");
+        assert_eq!(response.with_status(200).text(), said, "{query}");
+    }
+    assert_eq!(get_as(&server, "bob", "secret").status, 401);
+    assert_eq!(server.request("GET", "/?p=three", &headers, b"").status, 500);
+    server.log().expect("WSGI0151: No WSGI daemon process called 'three' has been configured.");
+    server.log().allow("WSGI0060: ");
+    server.log().allow("AH01631: ");
+    server.stop();
+}
+
 /// D10: a script that cannot say where a request runs is no reason to run it anywhere.
 #[test]
 fn d10_dispatch_scripts_that_cannot_be_loaded_end_the_request() {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use tests::http::{Browser, encode, field};
-use tests::{Mpm, Python, Server, Site, Venv, matrix};
+use tests::{Mode, Mpm, Python, Server, Site, Venv, matrix};
 
 /// One environment for all, so that it is made once per Python.
 const PACKAGES: [&str; 6] = [
@@ -118,6 +118,74 @@ fn two_django_projects_work_side_by_side() {
         }
         server.stop();
     });
+}
+
+/// "Authenticating against Django's user database from Apache", as its documentation prints it.
+#[test]
+fn django_s_users_are_the_server_s() {
+    let Some(venv) = Venv::with(&matrix::python(), &PACKAGES) else { return };
+    for mode in [Mode::Embedded, Mode::Daemon] {
+        let mut site = site(Mpm::Event, &venv).one_child(4).mode(mode);
+        let project = start_project(&site, &venv, "project").display().to_string();
+        let groups = "from django.contrib.auth.models import Group, User\n\
+                      User.objects.get(username='admin').groups.create(name='secret-agents')\n\
+                      User.objects.create_user('grace', password='nanosecond wire')\n";
+        let made = Command::new(venv.executable())
+            .args(["manage.py", "shell", "-c", groups])
+            .current_dir(&project)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        site.writable("project");
+        site.write(
+            "project/mysite/wsgi.py",
+            format!(
+                "import os, sys\n\
+                 sys.path.insert(0, '{project}')\n\
+                 os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'\n\
+                 from django.core.wsgi import get_wsgi_application\n\
+                 application = get_wsgi_application()\n\
+                 from django.contrib.auth.handlers.modwsgi import check_password, groups_for_user\n"
+            ),
+        );
+        for name in ["mod_authn_core", "mod_auth_basic", "mod_authz_user"] {
+            site = site.module(name);
+        }
+        let section = |path: &str, require: &str| {
+            format!(
+                "<Location \"{path}\">\nAuthType Basic\nAuthName \"Top Secret\"\n\
+                 AuthBasicProvider wsgi\nWSGIAuthUserScript {project}/mysite/wsgi.py\n\
+                 WSGIAuthGroupScript {project}/mysite/wsgi.py\nRequire {require}\n</Location>"
+            )
+        };
+        let server = site
+            .conf(format!("WSGIScriptAlias / {project}/mysite/wsgi.py"))
+            .conf("WSGIApplicationGroup %{GLOBAL}")
+            .conf(section("/secret", "wsgi-group secret-agents"))
+            .conf(section("/admin", "valid-user"))
+            .start();
+        let ask = |path: &str, user: &str| {
+            let url = format!("http://{}{path}", server.address());
+            let arguments = ["-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}"];
+            let output = Command::new("curl").args(arguments).args(["-u", user, &url]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        for (path, user, status) in [
+            ("/admin/login/", "admin:correct horse", "200"),
+            ("/admin/login/", "grace:nanosecond wire", "200"),
+            ("/admin/login/", "admin:wrong", "401"),
+            ("/admin/login/", "nobody:wrong", "401"),
+            // Django has no such page; but the door is open.
+            ("/secret/", "admin:correct horse", "404"),
+            ("/secret/", "grace:nanosecond wire", "401"),
+        ] {
+            assert_eq!(ask(path, user), status, "{mode:?} {path} {user}");
+        }
+        for text in ["Not Found: ", "WSGI0059: ", "AH01", "not found: "] {
+            server.log().allow(text);
+        }
+        server.stop();
+    }
 }
 
 /// A new project with an account, which the server may write to.
