@@ -235,3 +235,26 @@ def raised():
     }
     server.stop();
 }
+
+/// What goes wrong shows at the server's own default, `LogLevel warn`; what was planned does not.
+#[test]
+fn what_ends_a_process_by_force_is_a_warning() {
+    let slow = answer("import time", "environ['QUERY_STRING'] and time.sleep(30)");
+    for (options, reason, level) in [
+        ("threads=1 request-timeout=1 shutdown-timeout=1", "request_timeout", "warn"),
+        ("threads=1 maximum-requests=1", "maximum_requests", "info"),
+    ] {
+        let server = group(Site::new(Mpm::Event, &matrix::python()), options)
+            .mount("/", "app.wsgi", &slow)
+            .start();
+        if level == "warn" {
+            assert!(server.get("/?wait").status >= 500);
+        } else {
+            assert_eq!(server.get("/").status, 200);
+        }
+        let line = server.log().expect(&format!("is being replaced: {reason}"));
+        assert_eq!(line.level, level, "{}", line.raw);
+        server.log().allow("[wsgi:");
+        server.stop();
+    }
+}

@@ -87,6 +87,14 @@ impl Retire {
         })
     }
 
+    /// Whether something went wrong, rather than an end that was planned or asked for.
+    pub fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Retire::CpuTime | Retire::RequestTimeout | Retire::Deadlock | Retire::Startup
+        )
+    }
+
     /// As applications are told it: `shutdown_reason`.
     pub fn name(self) -> &'static str {
         match self {

@@ -349,7 +349,9 @@ impl Group {
         let name = String::from_utf8_lossy(&self.config.name);
         let (pid, why) = (member.pid, reason.name());
         let text = format!("Process '{name}' (pid={pid}) is being replaced: {why}.");
-        fx.log(Level::Info, &self.config, pid, &text);
+        // What somebody should look into shows without a change of the log level.
+        let level = if reason.is_fault() { Level::Warning } else { Level::Info };
+        fx.log(level, &self.config, pid, &text);
         self.settle(now, fx);
     }
 
