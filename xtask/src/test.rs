@@ -14,6 +14,7 @@
 //! | `WSGI_TEST_LIBEXECDIR` | where its modules are |
 //! | `WSGI_TEST_TIER` | `quick` or `nightly` |
 
+mod ordinary;
 mod plan;
 mod step;
 
@@ -155,6 +156,9 @@ fn nightly(
         steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
     }
     instructions(args, machine, pythons, steps)?;
+    if args.filter.is_none() {
+        ordinary::run(machine, pythons, steps)?;
+    }
     fuzz(args, machine, done, steps)
 }
 

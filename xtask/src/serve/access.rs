@@ -18,8 +18,8 @@ use crate::shell::ask;
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) group: String,
-    uid: u32,
-    gid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl User {
