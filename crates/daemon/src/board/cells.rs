@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use super::layout::{CELLS, Capacity};
+use super::layout::Capacity;
 use crate::sys::{Mapping, is_locked, lock, unlock};
 
 /// All cells, as the supervisor sees them.
@@ -74,7 +74,7 @@ impl Cells {
             return;
         }
         let at = self.at(area);
-        clear(&self.map, &self.map, at, self.capacity.slots);
+        clear(&self.map, &self.map, at, &self.capacity);
         let _ = unlock(self.fd.as_fd(), u64::from(area));
     }
 
@@ -83,7 +83,7 @@ impl Cells {
     }
 
     fn cell(&self, area: u32, slot: u32) -> &AtomicU32 {
-        self.map.u32(self.at(area) + CELLS + slot as usize * 4)
+        self.map.u32(self.at(area) + self.capacity.cell(slot))
     }
 }
 
@@ -92,12 +92,14 @@ fn sum(slot: u32) -> usize {
 }
 
 /// Takes the cells of an area out of the sums.
-fn clear(area: &Mapping, sums: &Mapping, at: usize, slots: u32) {
-    for slot in 0..slots {
-        let cell = area.u32(at + CELLS + slot as usize * 4);
-        if cell.load(SeqCst) != 0 {
-            let left = cell.swap(0, SeqCst);
-            sums.u32(sum(slot)).fetch_sub(left, SeqCst);
+fn clear(area: &Mapping, sums: &Mapping, at: usize, capacity: &Capacity) {
+    for slot in 0..capacity.slots {
+        for place in [capacity.cell(slot), capacity.abandoned(slot)] {
+            let cell = area.u32(at + place);
+            if cell.load(SeqCst) != 0 {
+                let left = cell.swap(0, SeqCst);
+                sums.u32(sum(slot)).fetch_sub(left, SeqCst);
+            }
         }
     }
 }
@@ -108,7 +110,7 @@ pub(crate) struct Area {
     sums: Mapping,
     own: Mapping,
     number: u32,
-    slots: u32,
+    capacity: Capacity,
 }
 
 impl Area {
@@ -126,10 +128,10 @@ impl Area {
         sums.u32(0).fetch_max(number, SeqCst);
         let own = Mapping::new(fd, capacity.area(number), capacity.area_length(), true)?;
         if number > 0 {
-            clear(&own, &sums, 0, capacity.slots);
+            clear(&own, &sums, 0, &capacity);
             own.u32(0).store(config, SeqCst);
         }
-        Ok(Area { sums, own, number, slots: capacity.slots })
+        Ok(Area { sums, own, number, capacity })
     }
 
     /// The area's number; 0 is the one that is shared when there are no more.
@@ -144,13 +146,13 @@ impl Area {
 
     /// Takes note that an abandoned request has ended.
     pub(crate) fn forgive(&self, slot: u32) {
+        self.own.u32(self.capacity.abandoned(slot)).fetch_sub(1, SeqCst);
         self.sums.u32(sum(slot)).fetch_sub(1, SeqCst);
     }
 
     /// Counts one request with a slot's worker until the result is dropped.
     pub(crate) fn enter(&self, slot: u32) -> InFlight<'_> {
-        assert!(slot < self.slots);
-        self.own.u32(CELLS + slot as usize * 4).fetch_add(1, SeqCst);
+        self.own.u32(self.capacity.cell(slot)).fetch_add(1, SeqCst);
         self.sums.u32(sum(slot)).fetch_add(1, SeqCst);
         InFlight { area: self, slot }
     }
@@ -172,9 +174,10 @@ impl InFlight<'_> {
     /// Nobody waits for it, but the worker may be busy with it: it counts where a worker is chosen,
     /// until [`Area::forgive`], and nowhere else. Returns the slot.
     pub(crate) fn abandon(self) -> u32 {
-        self.area.own.u32(CELLS + self.slot as usize * 4).fetch_sub(1, SeqCst);
-        let slot = self.slot;
+        let (area, slot) = (self.area, self.slot);
         std::mem::forget(self);
+        area.own.u32(area.capacity.abandoned(slot)).fetch_add(1, SeqCst);
+        area.own.u32(area.capacity.cell(slot)).fetch_sub(1, SeqCst);
         slot
     }
 }
@@ -182,7 +185,7 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.area.sums.u32(sum(self.slot)).fetch_sub(1, SeqCst);
-        self.area.own.u32(CELLS + self.slot as usize * 4).fetch_sub(1, SeqCst);
+        self.area.own.u32(self.area.capacity.cell(self.slot)).fetch_sub(1, SeqCst);
     }
 }
 
@@ -204,6 +207,7 @@ mod tests {
             let area = Area::claim(fd.as_fd(), capacity, 3);
             if let Ok(area) = &area {
                 std::mem::forget((area.enter(2), area.enter(2)));
+                area.enter(2).abandon();
             }
             // SAFETY: ends this process only.
             unsafe {
@@ -229,7 +233,7 @@ mod tests {
 
         let area = Area::claim(fd.as_fd(), capacity, 4).unwrap();
         assert_eq!(area.number(), 1);
-        assert_eq!(area.load(2), 0);
+        assert_eq!(area.load(2), 0, "what it had given up is forgotten, too");
         let one = area.enter(2);
         assert_eq!(area.load(2), 1);
         drop(one);

@@ -65,7 +65,19 @@ impl Capacity {
     }
 
     pub(super) fn area_length(&self) -> usize {
-        pages(CELLS + self.slots as usize * 4)
+        pages(self.abandoned(self.slots))
+    }
+
+    /// Where an area counts what a child has with a slot's worker.
+    pub(super) fn cell(&self, slot: u32) -> usize {
+        assert!(slot < self.slots);
+        CELLS + slot as usize * 4
+    }
+
+    /// Where it counts what the child has given up, of which the worker may not know yet.
+    pub(super) fn abandoned(&self, slot: u32) -> usize {
+        assert!(slot <= self.slots);
+        CELLS + (self.slots + slot) as usize * 4
     }
 }
 
@@ -80,7 +92,7 @@ pub(super) const SLOT: usize = 32;
 /// An entry of the directory.
 pub(super) const ENTRY: usize = 256;
 /// Where cells begin in an area.
-pub(super) const CELLS: usize = 64;
+const CELLS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +113,8 @@ mod tests {
                 capacity.area(capacity.children) + capacity.area_length() as u64
                     <= capacity.cells()
             );
+            assert!(capacity.cell(capacity.slots - 1) + 4 <= capacity.abandoned(0));
+            assert!(capacity.abandoned(capacity.slots - 1) + 4 <= capacity.area_length());
             assert!(capacity.area(0).is_multiple_of(PAGE as u64));
             assert!(capacity.area_length().is_multiple_of(PAGE));
         }

@@ -57,6 +57,8 @@ const BACKOFF: (u64, u64) = (250_000, 60_000_000);
 #[derive(Debug)]
 pub struct Parent<'r> {
     retained: &'r mut Retained,
+    /// For the next time that something is made.
+    capacity: Capacity,
 }
 
 impl<'r> Parent<'r> {
@@ -70,14 +72,15 @@ impl<'r> Parent<'r> {
     /// It was left by another version ([`Retained::retire`] ends that one's supervisor), or there
     /// are no descriptors or memory.
     pub unsafe fn new(retained: &'r mut Retained, capacity: Capacity) -> io::Result<Parent<'r>> {
+        let capacity = capacity.bounded();
         if retained.is_empty() {
-            *retained = make(capacity.bounded())?;
+            *retained = make(capacity)?;
         }
         if !retained.is_ours() {
             let text = "what was kept is of another version";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        Ok(Parent { retained })
+        Ok(Parent { retained, capacity })
     }
 
     /// Gives the groups their numbers and slots, and tells the supervisor to run them, starting one
@@ -91,11 +94,14 @@ impl<'r> Parent<'r> {
         mut config: Config,
         launch: &Launch<'_>,
     ) -> io::Result<(i32, bool)> {
-        let board = self.retained.board_fd();
-        let mut directory = Directory::read(board, self.retained.capacity)?;
-        for group in &mut config.groups {
-            let entry = directory.enter(board, &group.name, group.wanted_slots())?;
-            (group.group, group.first, group.slots) = (entry.group, entry.first, entry.slots);
+        match self.enter(&mut config) {
+            // Names that are not used any more take up the room: begin anew, with another supervisor.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let new = make(self.capacity)?;
+                std::mem::replace(self.retained, new).abandon();
+                self.enter(&mut config)?;
+            }
+            entered => entered?,
         }
         let bytes = config.encode();
         if bytes.len() > Config::MAX {
@@ -108,6 +114,17 @@ impl<'r> Parent<'r> {
             return Ok((self.retained.supervisor, false));
         }
         Ok((self.start(launch)?, true))
+    }
+
+    /// Gives the groups their places on the board.
+    fn enter(&self, config: &mut Config) -> io::Result<()> {
+        let board = self.retained.board_fd();
+        let mut directory = Directory::read(board, self.retained.capacity)?;
+        for group in &mut config.groups {
+            let entry = directory.enter(board, &group.name, group.wanted_slots())?;
+            (group.group, group.first, group.slots) = (entry.group, entry.first, entry.slots);
+        }
+        Ok(())
     }
 
     /// Starts a supervisor in the place of one that has ended; it takes over its workers. `None` if

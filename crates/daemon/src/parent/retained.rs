@@ -112,8 +112,7 @@ impl Retained {
         if !self.is_ours() {
             return None;
         }
-        for fd in [self.board, self.connections, self.inlet, self.outlet, self.control, self.config]
-        {
+        for fd in self.of_the_parent() {
             if fd > 0 {
                 // SAFETY: it was inherited with the parent's memory and is used by nobody here, by
                 // contract.
@@ -126,6 +125,23 @@ impl Retained {
     /// What a server of one process, which is parent and child, uses as a client.
     pub fn in_parent(&self) -> Option<Handles> {
         self.is_ours().then(|| self.handles())
+    }
+
+    /// What children must not have.
+    fn of_the_parent(&self) -> [RawFd; 6] {
+        [self.board, self.connections, self.inlet, self.outlet, self.control, self.config]
+    }
+
+    /// Ends the supervisor as [`Self::retire`] does, and closes what only the parent has. What
+    /// children use stays open: this process may be one of them.
+    pub(super) fn abandon(self) {
+        self.retire();
+        for fd in self.of_the_parent() {
+            if fd > 0 {
+                // SAFETY: made by `Parent::new`; the value that knew the numbers is consumed.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
     }
 
     /// Tells a supervisor that another version has started to end when its workers have finished

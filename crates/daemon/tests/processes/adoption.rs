@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use daemon::Capacity;
 use daemon::client::ErrorKind;
 use daemon::config::Group;
 
@@ -17,6 +18,7 @@ crate::tests! {
     children_wait_for_the_next_supervisor
     configuring_twice_is_like_once
     stopping_ends_even_what_does_not_end
+    names_that_come_and_go_do_not_fill_the_board
 }
 
 fn no_request_is_lost_when_the_supervisor_dies() {
@@ -140,5 +142,20 @@ fn stopping_ends_even_what_does_not_end() {
         assert!(!is_alive(pid));
         assert_eq!(asking.join().unwrap().error.unwrap().kind(), ErrorKind::Closed);
     });
+    server.stop();
+}
+
+fn names_that_come_and_go_do_not_fill_the_board() {
+    let capacity = Capacity { groups: 3, slots: 64, children: 10 };
+    let mut server = Server::with(vec![group("g", 1, 2)], capacity);
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let (first, before) = (server.pid(), open());
+    for round in 0..10 {
+        server.restart(vec![group("g", 1, 2), group(&format!("name-{round}"), 1, 1)]);
+        assert_eq!(server.text("hello"), "Hello");
+    }
+    until_gone(first);
+    // Other tests run beside this one, so only a trend counts.
+    assert!(open() < before + 60, "{before} and now {}", open());
     server.stop();
 }
