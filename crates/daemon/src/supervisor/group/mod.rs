@@ -251,7 +251,8 @@ impl Group {
         if member.phase != Phase::Starting {
             return;
         }
-        if member.failed && self.is_changing_from_working() {
+        let is_new = member.generation == self.target;
+        if member.failed && is_new && self.is_changing_from_working() {
             self.give_up("what was loaded before cannot be loaded any more", now, fx);
             return;
         }

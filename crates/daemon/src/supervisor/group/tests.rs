@@ -1,5 +1,7 @@
 //! Groups with time and failures made up.
 
+mod properties;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -517,4 +519,19 @@ fn a_worker_that_hears_nothing_is_replaced_and_killed_in_time() {
     assert_eq!(scene.world.signals.len(), 1);
     scene.pass(100);
     assert_eq!(scene.world.signals[1..], [(10, 9)], "though there is no limit otherwise");
+}
+
+#[test]
+fn an_old_process_that_cannot_load_everything_does_not_stop_a_change() {
+    let mut scene = Scene::running(shape(2));
+    scene.dies(11);
+    assert_eq!(scene.in_state(State::Starting), [11]);
+    scene.group.configure(shape(2), 2, scene.now, &mut scene.world);
+    scene.swap();
+    scene.group.on_failed(11, b"key");
+    scene.ready_one(11);
+    assert!(scene.group.is_swapping(scene.now), "it is about the new ones");
+    scene.ready();
+    scene.pass(10);
+    assert!(scene.routed().iter().all(|slot| scene.world.shown[slot].generation == 2));
 }
