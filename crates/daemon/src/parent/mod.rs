@@ -35,8 +35,8 @@ use crate::sys::{
 /// What a supervisor is started with.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// The program `wsgi-supervisor`, opened when the server was started: what an upgrade puts in
-    /// its place meanwhile is of another version.
+    /// The program `wsgi-supervisor`. The one that was given with a configuration is kept and started
+    /// again if need be: what an upgrade puts in its place meanwhile is of another version.
     pub program: BorrowedFd<'a>,
     /// The server's main log.
     pub log: BorrowedFd<'a>,
@@ -110,6 +110,7 @@ impl<'r> Parent<'r> {
         }
         let blob = write_blob(c"wsgi-config", &bytes)?;
         self.retained.set_config(blob);
+        self.retained.set_program(launch.program.try_clone_to_owned()?);
         if self.is_running() && self.tell(launch).is_ok() {
             return Ok((self.retained.supervisor, false));
         }

@@ -28,6 +28,8 @@ pub struct Retained {
     pub(super) outlet: RawFd,
     pub(super) control: RawFd,
     pub(super) config: RawFd,
+    /// The supervisor's program, as it was when it was configured last.
+    pub(super) program: RawFd,
     pub(super) config_number: u32,
     pub(super) capacity: Capacity,
     pub(super) failures: u32,
@@ -57,6 +59,7 @@ impl Retained {
         outlet: 0,
         control: 0,
         config: 0,
+        program: 0,
         config_number: 0,
         capacity: Capacity { groups: 0, slots: 0, children: 0 },
         failures: 0,
@@ -128,8 +131,9 @@ impl Retained {
     }
 
     /// What children must not have.
-    fn of_the_parent(&self) -> [RawFd; 6] {
-        [self.board, self.connections, self.inlet, self.outlet, self.control, self.config]
+    fn of_the_parent(&self) -> [RawFd; 7] {
+        let Retained { board, connections, inlet, outlet, control, config, program, .. } = *self;
+        [board, connections, inlet, outlet, control, config, program]
     }
 
     /// Ends the supervisor as [`Self::retire`] does, and closes what only the parent has. What
@@ -177,12 +181,12 @@ impl Retained {
     }
 
     pub(super) fn set_config(&mut self, blob: OwnedFd) {
-        let old = std::mem::replace(&mut self.config, blob.into_raw_fd());
         self.config_number += 1;
-        if old > 0 {
-            // SAFETY: ours, and the number is not kept anywhere else.
-            drop(unsafe { OwnedFd::from_raw_fd(old) });
-        }
+        replace(&mut self.config, blob);
+    }
+
+    pub(super) fn set_program(&mut self, program: OwnedFd) {
+        replace(&mut self.program, program);
     }
 
     pub(super) fn set_supervisor(&mut self, pid: i32, control: OwnedFd, now: u64) {
@@ -199,5 +203,13 @@ impl Retained {
             // SAFETY: ours, and the number is not kept anywhere else.
             drop(unsafe { OwnedFd::from_raw_fd(old) });
         }
+    }
+}
+
+fn replace(place: &mut RawFd, fd: OwnedFd) {
+    let old = std::mem::replace(place, fd.into_raw_fd());
+    if old > 0 {
+        // SAFETY: ours, and the number is not kept anywhere else.
+        drop(unsafe { OwnedFd::from_raw_fd(old) });
     }
 }

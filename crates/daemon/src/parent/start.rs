@@ -47,7 +47,7 @@ pub(super) fn start(retained: &Retained, control: OwnedFd, launch: &Launch<'_>) 
         retained.outlet,
         retained.board,
         retained.cells,
-        launch.program.as_raw_fd(),
+        retained.program,
     ];
     // Above the numbers they are to have, so that none is overwritten before it was copied.
     let mut copies = Vec::with_capacity(sources.len());

@@ -19,6 +19,7 @@ crate::tests! {
     configuring_twice_is_like_once
     stopping_ends_even_what_does_not_end
     names_that_come_and_go_do_not_fill_the_board
+    a_program_that_was_replaced_is_not_started
 }
 
 fn no_request_is_lost_when_the_supervisor_dies() {
@@ -157,5 +158,16 @@ fn names_that_come_and_go_do_not_fill_the_board() {
     until_gone(first);
     // Other tests run beside this one, so only a trend counts.
     assert!(open() < before + 60, "{before} and now {}", open());
+    server.stop();
+}
+
+fn a_program_that_was_replaced_is_not_started() {
+    let mut server = Server::new(vec![group("g", 1, 2)]);
+    let pid = server.pid();
+    server.program = std::fs::File::open("/bin/false").unwrap();
+    server.kill_supervisor();
+    server.another_supervisor();
+    server.renew();
+    assert_eq!(server.pid(), pid);
     server.stop();
 }

@@ -20,7 +20,7 @@ pub(crate) struct Server {
     parent: Mutex<Parent<'static>>,
     pub(crate) child: Child,
     pub(crate) directory: tempfile::TempDir,
-    program: File,
+    pub(crate) program: File,
     log: File,
     relay: Option<OwnedFd>,
     stopped: bool,
