@@ -62,6 +62,8 @@ pub(crate) struct Lines {
     hooks: Vec<Option<Vec<u8>>>,
     /// Requests can be for scripts that no alias names, or in groups that nothing names.
     open: bool,
+    /// There can be hooks that no line names.
+    open_to_hooks: bool,
 }
 
 impl Lines {
@@ -97,8 +99,18 @@ impl Lines {
             // What lets `.htaccess` set a handler.
             const NAMES: [&str; 6] =
                 ["All", "FileInfo", "SetHandler", "AddHandler", "AddType", "ForceType"];
-            self.open |= std::iter::from_fn(|| words.word())
-                .any(|word| NAMES.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())));
+            // What lets it name a hook.
+            const HOOKS: [&str; 4] =
+                ["AuthConfig", "WSGIAccessScript", "WSGIAuthUserScript", "WSGIAuthGroupScript"];
+            let words: Vec<_> = std::iter::from_fn(|| words.word()).collect();
+            let has = |names: &[&str]| {
+                let is_word = |name: &&str| {
+                    words.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+                };
+                names.iter().any(is_word)
+            };
+            self.open |= has(&NAMES);
+            self.open_to_hooks |= has(&HOOKS);
         }
     }
 }
@@ -148,6 +160,9 @@ pub(crate) fn sole<'a, R: 'a>(
         tenants.insert(Tenant::Named(preload.application_group.clone()));
     }
     if process_group.is_empty() {
+        if lines.open_to_hooks {
+            return None;
+        }
         for group in &lines.hooks {
             let group = group.as_deref().unwrap_or_default();
             // Other keywords mean nothing to a hook.
@@ -297,7 +312,9 @@ mod tests {
             ("addhandler", "WSGI-script .wsgi"),
             ("AddType", "application/x-httpd-wsgi .wsgi"),
             ("RewriteRule", "^ - [H=wsgi-script]"),
-            ("AllowOverride", "AuthConfig FileInfo"),
+            ("AllowOverride", "FileInfo Limit"),
+            ("AllowOverride", "AuthConfig"),
+            ("AllowOverrideList", "WSGIAuthUserScript"),
             ("AllowOverride", "all"),
             ("AllowOverrideList", "Redirect SetHandler"),
             ("WSGIHandlerScript", "name /s.wsgi"),
@@ -322,7 +339,7 @@ mod tests {
         for (directive, arguments) in [
             ("SetHandler", "cgi-script"),
             ("AllowOverride", "None"),
-            ("AllowOverride", "AuthConfig"),
+            ("AllowOverride", "Limit Indexes"),
             ("WSGIAuthUserScript", "/s.wsgi application-group=x"),
             ("WSGIApplicationGroup", "other"),
         ] {

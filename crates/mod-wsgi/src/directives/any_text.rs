@@ -65,6 +65,7 @@ proptest! {
             };
             let arguments = match directive.setter {
                 Setter::Raw(_) => words.join(&b' '),
+                Setter::Words(_) => words.join(&BETWEEN),
                 // Apache itself sees to there being exactly one word.
                 _ => words.into_iter().find(|word| !word.is_empty()).unwrap_or(b"x".to_vec()),
             };
