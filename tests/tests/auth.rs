@@ -704,3 +704,32 @@ fn a_name_of_a_provider_may_be_another() {
     server.log().allow("AH01631: ");
     server.stop();
 }
+
+/// Two interpreters on the same threads, and an application in a third.
+#[test]
+fn many_requests_at_once_are_decided_each() {
+    let server = site(
+        "<Location />\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi\n\
+         WSGIAuthUserScript SCRIPTS application-group=users\nWSGIAuthGroupScript SCRIPTS\n\
+         Require wsgi-group admins\n</Location>",
+    )
+    .start();
+    std::thread::scope(|scope| {
+        for (user, password, status) in
+            [("ann", "secret", 200), ("ann", "wrong", 401), ("bob", "secret", 401)]
+        {
+            for _ in 0..3 {
+                let server = &server;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        assert_eq!(get_as(server, user, password).status, status, "{user}");
+                    }
+                });
+            }
+        }
+    });
+    for text in ["WSGI0060: ", "AH01631: ", "AH01617: ", "authentication failure"] {
+        server.log().allow(text);
+    }
+    server.stop();
+}
