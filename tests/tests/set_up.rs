@@ -82,9 +82,20 @@ fn a_sub_interpreter_that_cannot_be_set_up_fails_its_requests_until_it_can() {
         );
         assert!(line.text().starts_with("[script "), "{}", line.raw);
     }
+    // Attempts leave nothing behind.
+    let child = server.children()[0];
+    let fail = |times: usize| {
+        for _ in 0..times {
+            assert_eq!(server.get("/named").status, 500);
+        }
+        child.stats().unwrap().rss
+    };
+    let (before, after) = (fail(100), fail(300));
+    assert!(after < before + 1024, "{before} KiB, then {after} KiB");
     fs::remove_file(broken).unwrap();
     assert_eq!(server.get("/named").text(), "named");
     server.log().allow("[wsgi:error]");
+    server.log().allow("WSGI0035: Unable to setup sub-interpreter 'named'");
     server.stop();
 }
 

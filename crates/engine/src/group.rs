@@ -4,7 +4,7 @@
 //! long as the process. A group whose set-up fails is tried again by the next request.
 
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use engine_api::{Fault, FaultKind, Level};
 use interp::{Interpreter, Options, PathError};
@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) context: String,
     pub(crate) scripts: Scripts,
     pub(crate) graves: Graves,
+    /// Set once, at the beginning of the set-up.
+    core: OnceLock<Arc<wsgi_core::State>>,
     /// Set once, at the end of the set-up.
     pub(crate) objects: OnceLock<Objects>,
     /// Modules that advice was given about, see `hints.rs`.
@@ -90,7 +92,8 @@ impl Group {
             Err(error) => return failed(error.to_string()),
         };
         let joint = if process.settings.embedded() { "in" } else { "of" };
-        let group: &'static Group = Box::leak(Box::new(Group {
+        let unfinished = lock(&pool.unfinished).take();
+        let make = || Group {
             process,
             name: name.clone(),
             interpreter,
@@ -99,10 +102,12 @@ impl Group {
             title: title.clone(),
             scripts: Scripts::default(),
             graves: Graves::default(),
+            core: OnceLock::new(),
             objects: OnceLock::new(),
             hinted: AtomicU32::new(0),
             active: AtomicU32::new(0),
-        }));
+        };
+        let group = unfinished.unwrap_or_else(|| Box::leak(Box::new(make())));
         let set_up = interpreter.attach(|py| {
             group.set_up(py).map_err(|error| {
                 let report = Report::of_setup(&error, &group.context);
@@ -110,15 +115,24 @@ impl Group {
                 error.to_string()
             })
         });
+        let set_up = set_up.unwrap_or_else(|error| Err(error.to_string()));
         match set_up {
-            Ok(Ok(())) => Ok(group),
-            Ok(Err(text)) => failed(text),
-            Err(error) => failed(error.to_string()),
+            Ok(()) => Ok(group),
+            Err(text) => {
+                *lock(&pool.unfinished) = Some(group);
+                failed(text)
+            }
         }
     }
 
     fn set_up<'py>(&'static self, py: Token<'py>) -> py::Result<'py, ()> {
-        let core = module::core_state(py, self)?;
+        let core = match self.core.get() {
+            Some(core) => Arc::clone(core),
+            None => {
+                let core = module::core_state(py, self)?;
+                Arc::clone(self.core.get_or_init(|| core))
+            }
+        };
         let module = module::create(py, self, &core)?;
         self.set_path(py);
         if let Some(home) = &self.process.settings.home {
@@ -201,6 +215,10 @@ impl Group {
             .get()
             .ok_or_else(|| Fault::new(FaultKind::Unavailable, "the interpreter is not set up"))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `main interpreter` or `sub-interpreter 'NAME'`.

@@ -14,7 +14,7 @@ mod streams;
 
 use std::ffi::CStr;
 use std::ptr;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 
 use engine_api::Level;
 use log_codes::{WSGI0183, WSGI0184};
@@ -165,19 +165,7 @@ fn import_user<'py>(py: Token<'py>, group: &Group, name: &CStr) -> Option<Bound<
 ///
 /// <https://docs.python.org/3/c-api/module.html#initializing-c-modules>
 fn own_module<'py>(py: Token<'py>, group: &'static Group) -> py::Result<'py, Bound<'py>> {
-    // Both live as long as the module, which is as long as its interpreter: until the process ends.
-    let slots = Box::leak(Box::new(SLOTS));
-    let definition = Box::leak(Box::new(ffi::PyModuleDef {
-        m_base: ffi::PyModuleDef_HEAD_INIT,
-        m_name: c"mod_wsgi".as_ptr(),
-        m_doc: ptr::null(),
-        m_size: size_of::<*const Group>() as ffi::Py_ssize_t,
-        m_methods: ptr::null_mut(),
-        m_slots: slots.as_mut_ptr(),
-        m_traverse: None,
-        m_clear: None,
-        m_free: None,
-    }));
+    let definition = DEFINITION.get_or_init(Definition::new).0;
     let machinery = py.import(c"importlib.machinery")?;
     let spec = machinery.call_method(c"ModuleSpec", &[&py.str("mod_wsgi")?, &py.none()])?;
     // SAFETY: attached; a definition that stays, with slots that end with zeros; executing it makes
@@ -194,6 +182,34 @@ fn own_module<'py>(py: Token<'py>, group: &'static Group) -> py::Result<'py, Bou
         }
         state.write(group);
         Ok(module)
+    }
+}
+
+/// What the modules of all interpreters are made by.
+struct Definition(*mut ffi::PyModuleDef);
+
+static DEFINITION: OnceLock<Definition> = OnceLock::new();
+
+// SAFETY: only CPython uses what is behind the pointer, while a module is made; one thread makes
+// them all.
+unsafe impl Send for Definition {}
+// SAFETY: as above.
+unsafe impl Sync for Definition {}
+
+impl Definition {
+    /// It stays for as long as the process.
+    fn new() -> Definition {
+        Definition(Box::leak(Box::new(ffi::PyModuleDef {
+            m_base: ffi::PyModuleDef_HEAD_INIT,
+            m_name: c"mod_wsgi".as_ptr(),
+            m_doc: ptr::null(),
+            m_size: size_of::<*const Group>() as ffi::Py_ssize_t,
+            m_methods: ptr::null_mut(),
+            m_slots: Box::leak(Box::new(SLOTS)).as_mut_ptr(),
+            m_traverse: None,
+            m_clear: None,
+            m_free: None,
+        })))
     }
 }
 

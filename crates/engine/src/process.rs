@@ -5,7 +5,7 @@
 //! else. And a group may have replicas: interpreters with a GIL each, filled as requests overlap.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
@@ -54,6 +54,9 @@ pub(crate) struct Pool {
     pub(crate) size: usize,
     /// Those that were made.
     members: RwLock<Vec<&'static Group>>,
+    /// The next one, whose set-up failed: it is tried again, for each attempt would leave another
+    /// behind.
+    pub(crate) unfinished: Mutex<Option<&'static Group>>,
 }
 
 impl Process {
@@ -130,7 +133,12 @@ impl Process {
         let size = self.replicas(name);
         let make = || -> &'static Pool {
             let members = RwLock::default();
-            Box::leak(Box::new(Pool { name: reported.to_vec(), size, members }))
+            Box::leak(Box::new(Pool {
+                name: reported.to_vec(),
+                size,
+                members,
+                unfinished: Mutex::default(),
+            }))
         };
         // Another thread may have been first.
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
