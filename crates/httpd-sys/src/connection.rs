@@ -1,6 +1,7 @@
 //! Connections. Under HTTP/2 a stream has one of its own (A3), so none may be kept.
 
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -45,23 +46,77 @@ impl<'r> Connection<'r> {
     /// far. `None`, with nothing set, where the connection is a stream among others, which share
     /// that time.
     pub fn set_timeout(self, time: Duration) -> Option<Duration> {
-        // SAFETY: alive, and the request's thread is the one that may use its socket; a secondary
-        // connection has its primary one's.
+        // SAFETY: alive, and the request's thread is the one that may use its socket.
+        unsafe {
+            let socket = self.raw_socket()?;
+            // One that waits for ever, which the server has no use for, is left alone.
+            let before = self.timeout()?;
+            let new = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+            raw::apr_socket_timeout_set(socket, new);
+            Some(before)
+        }
+    }
+
+    /// How long a read or a write may wait for the client; `None` where that is not this
+    /// connection's to say, as with a stream among others, or has no end.
+    pub fn timeout(self) -> Option<Duration> {
+        let socket = self.raw_socket()?;
+        let mut time = 0;
+        // SAFETY: a socket of this connection, which is alive.
+        unsafe { raw::apr_socket_timeout_get(socket, &mut time) };
+        Some(Duration::from_micros(u64::try_from(time).ok()?))
+    }
+
+    /// The socket, to wait for; `None` where it is not this connection's own.
+    pub fn socket(self) -> Option<BorrowedFd<'r>> {
+        let socket = self.raw_socket()?;
+        let mut fd = -1;
+        // SAFETY: a socket of this connection, which is open as long as the connection lives, unless
+        // APR says that it is not (-1).
+        unsafe {
+            let status = raw::apr_os_sock_get(&mut fd, socket);
+            (status == raw::APR_SUCCESS && fd >= 0).then(|| BorrowedFd::borrow_raw(fd))
+        }
+    }
+
+    fn raw_socket(self) -> Option<*mut raw::apr_socket_t> {
+        // SAFETY: alive; a secondary connection would give its primary one's, which others use.
         unsafe {
             if !(*self.as_ptr()).master.is_null() {
                 return None;
             }
             let socket = raw::ap_get_conn_socket(self.as_ptr());
-            if socket.is_null() {
-                return None;
+            (!socket.is_null()).then_some(socket)
+        }
+    }
+
+    /// Whether the server keeps something for the client that the socket did not take.
+    pub fn has_unsent(self) -> bool {
+        // SAFETY: alive.
+        unsafe { (*self.as_ptr()).data_in_output_filters != 0 }
+    }
+
+    /// Sends as much as the socket takes now of what the server keeps, as event-driven MPMs do once
+    /// a request is over. Does not wait.
+    pub fn push_unsent(self) -> bool {
+        // SAFETY: alive. The last filter of a connection is the server's own, which takes NULL for
+        // "send what you have"; filters live as long as their connection.
+        unsafe {
+            let mut filter = (*self.as_ptr()).output_filters;
+            while let Some(next) = filter.as_ref().map(|it| it.next).filter(|it| !it.is_null()) {
+                filter = next;
             }
-            let mut before = 0;
-            raw::apr_socket_timeout_get(socket, &mut before);
-            // One that waits for ever, which the server has no use for, is left alone.
-            let before = Duration::from_micros(u64::try_from(before).ok()?);
-            let new = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-            raw::apr_socket_timeout_set(socket, new);
-            Some(before)
+            let Some(record) = filter.as_ref().and_then(|it| it.frec.as_ref()) else {
+                return false;
+            };
+            // Another one in its place would make nothing of NULL.
+            if bytes(record.name) != Some(b"core") {
+                return false;
+            }
+            let Some(send) = record.filter_func.out_func else { return false };
+            // An error shows in the connection, and in whatever is sent next.
+            let _ = send(filter, std::ptr::null_mut());
+            true
         }
     }
 

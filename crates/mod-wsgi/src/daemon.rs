@@ -5,16 +5,22 @@
 //! * [`relay`]: what supervisor and workers say, in this server's logs;
 //! * [`client`]: what a child knows of the groups;
 //! * [`pass`]: a request, from a child to a worker and back;
+//! * [`upload`], [`drain`]: its body and its response, where the client is slower than a worker;
+//! * [`spool`]: what waits meanwhile;
 //! * [`failure`]: what becomes of a request without a response.
 
 mod client;
+mod drain;
 mod failure;
 mod groups;
 mod pass;
 mod redirect;
 mod relay;
+mod spool;
 mod start;
+mod upload;
 
 pub(crate) use client::{application_group, join};
-pub(crate) use pass::{Body, pass};
+pub(crate) use pass::{Body, Buffering, pass};
+pub(crate) use spool::Limits;
 pub(crate) use start::{Again, configure};

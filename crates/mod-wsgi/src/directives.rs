@@ -7,6 +7,7 @@
 mod access;
 #[cfg(test)]
 mod any_text;
+mod buffer;
 mod daemon;
 mod interpreters;
 mod observe;
@@ -324,13 +325,14 @@ fn take_block(command: &mut Command<'_, Wsgi>, arguments: &[u8]) -> Set {
 }
 
 /// Every directive of the module.
-pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 7] {
+pub(crate) const fn table<R: 'static>() -> [&'static [Directive<R>]; 8] {
     const {
         [
             script::Entries::<R>::TABLE,
             daemon::Entries::<R>::TABLE,
             request::Entries::<R>::TABLE,
             access::Entries::<R>::TABLE,
+            buffer::Entries::<R>::TABLE,
             python::Entries::<R>::TABLE,
             observe::Entries::<R>::TABLE,
             interpreters::Entries::<R>::TABLE,

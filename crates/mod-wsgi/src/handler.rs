@@ -1,5 +1,8 @@
 //! From a request to the engine, and what became of it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine_api::{Bytes, Engine, Fault, Reply, ReplyKind, Slice};
@@ -137,7 +140,8 @@ fn serve(
         let length = content_length.or((!is_coded).then_some(0));
         let ignore_activity = effective.flag(|s| &s.ignore_activity, false);
         let body = daemon::Body { length, waits, ignore_activity };
-        let status = daemon::pass(known, &described, body, &mut host);
+        let buffering = buffering(effective);
+        let status = daemon::pass(known, &described, body, &buffering, &mut host);
         return Ok(host.overridden().unwrap_or(status));
     }
     let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
@@ -147,6 +151,22 @@ fn serve(
         log::text(request, Level::Error, &fault.text);
     }
     Ok(status)
+}
+
+/// What daemon mode may buffer for a request.
+fn buffering(effective: Effective<'_>) -> daemon::Buffering<'_> {
+    let memory = effective.get(|s| &s.buffer_memory).copied().unwrap_or(64 << 10);
+    let limits = daemon::Limits {
+        memory: usize::try_from(memory).unwrap_or(usize::MAX),
+        file: effective.get(|s| &s.buffer_limit).copied().unwrap_or(64 << 20),
+        directory: effective
+            .get(|s| &s.buffer_directory)
+            .map(|directory| Path::new(OsStr::from_bytes(directory))),
+    };
+    daemon::Buffering {
+        requests: effective.flag(|s| &s.buffer_requests, true).then_some(limits),
+        responses: effective.flag(|s| &s.buffer_responses, true).then_some(limits),
+    }
 }
 
 /// The engine of this process, for a request that runs here.

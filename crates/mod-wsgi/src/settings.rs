@@ -82,6 +82,16 @@ settings! {
     auth_group_script: Arc<HookScript>,
     /// `WSGIDispatchScript`.
     dispatch_script: Arc<HookScript>,
+    /// `WSGIBufferRequests`.
+    buffer_requests: bool,
+    /// `WSGIBufferResponses`.
+    buffer_responses: bool,
+    /// `WSGIBufferMemory`, in bytes.
+    buffer_memory: u32,
+    /// `WSGIBufferLimit`, in bytes.
+    buffer_limit: u64,
+    /// `WSGIBufferDirectory`.
+    buffer_directory: Vec<u8>,
 }
 
 /// A script that decides about requests.

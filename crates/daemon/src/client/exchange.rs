@@ -9,7 +9,7 @@
 mod upload;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use super::child::{Child, Chosen, Group};
 use super::error::{Error, ErrorKind};
 use super::event::{Event, Phase, understand};
-use super::transfer::{is_readable, receive_within, send_all};
+use super::transfer::{is_readable, receive_within, send_all, wait_for};
 use super::{Options, SLICE};
 use crate::sys::{monotonic_us, unread};
 use crate::wire::{self, Attempt, CancelReason, Decoder, Fault, FaultKind, Header, Hello, Kind};
@@ -57,6 +57,15 @@ pub struct Exchange<'c> {
     /// Bytes of the request's body that are not with the worker yet; negative if not known.
     body_left: i64,
     buffers: [Vec<u8>; 2],
+}
+
+/// What [`Exchange::wait`] has waited for; neither, if the time was up or a signal came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The worker has said something.
+    pub worker: bool,
+    /// The other one takes bytes.
+    pub other: bool,
 }
 
 const NO_RESPONSE: &str = "there was no response in time";
@@ -148,6 +157,18 @@ impl Exchange<'_> {
             return true;
         }
         self.connection.as_ref().is_none_or(|(fd, _)| is_readable(fd.as_fd(), limit))
+    }
+
+    /// Waits until there is a next event, if `worker` (then it may wait for the rest of it), or until
+    /// `other` takes bytes, or is broken; at most for `limit`.
+    pub fn wait(&mut self, other: BorrowedFd<'_>, worker: bool, limit: Duration) -> Ready {
+        let there = matches!(self.phase, Phase::Last { .. } | Phase::Over)
+            || !matches!(self.decoder().peek(), Ok(None));
+        let connection = self.connection.as_ref().map(|(fd, _)| fd.as_fd());
+        let there = there || connection.is_none();
+        let limit = if worker && there { Duration::ZERO } else { limit };
+        let (readable, other) = wait_for(connection.filter(|_| worker && !there), other, limit);
+        Ready { worker: worker && (there || readable), other }
     }
 
     /// Gives up, telling the worker why.

@@ -18,7 +18,8 @@ use std::time::Duration;
 pub use child::{Child, Group, Handles};
 pub use error::{Error, ErrorKind};
 pub use event::{BodyFault, Event, Part};
-pub use exchange::Exchange;
+pub use exchange::{Exchange, Ready};
+pub use transfer::is_writable;
 
 /// How a request is to be treated. What belongs to a group is the same for all its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

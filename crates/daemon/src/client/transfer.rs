@@ -15,6 +15,38 @@ pub(super) fn is_readable(socket: BorrowedFd<'_>, limit: Duration) -> bool {
     !matches!(poll(&mut fds, Some(&timeout)), Ok(0))
 }
 
+/// Whether a socket takes bytes now, or is broken, which a write will tell.
+pub fn is_writable(socket: BorrowedFd<'_>) -> bool {
+    wait_for(None, socket, Duration::ZERO).1
+}
+
+/// Waits until one socket has something to receive or the other takes bytes; says which.
+pub(super) fn wait_for(
+    readable: Option<BorrowedFd<'_>>,
+    writable: BorrowedFd<'_>,
+    limit: Duration,
+) -> (bool, bool) {
+    let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let first = PollFd::from_borrowed_fd(writable, PollFlags::OUT);
+    let done = match readable {
+        Some(readable) => {
+            let mut fds = [first, PollFd::from_borrowed_fd(readable, PollFlags::IN)];
+            poll(&mut fds, Some(&timeout)).map(|_| fds.map(|fd| !fd.revents().is_empty()))
+        }
+        None => {
+            let mut fds = [first];
+            poll(&mut fds, Some(&timeout)).map(|_| [!fds[0].revents().is_empty(), false])
+        }
+    };
+    match done {
+        Ok([writable, readable]) => (readable, writable),
+        // Whoever asks will ask again.
+        Err(Errno::INTR) => (false, false),
+        // What is wrong is told by the next call.
+        Err(_) => (readable.is_some(), true),
+    }
+}
+
 /// Receives with another limit than the socket's own.
 pub(super) fn receive_within(
     socket: BorrowedFd<'_>,

@@ -1,13 +1,13 @@
 //! A request, from a child to a worker and back.
 //!
-//! The worker asks for the body when the application does, so a client that waits for `100-continue`
-//! gets it then and not before. What comes back is passed on as it comes; the client gets what there
-//! is when nothing more comes for a moment. A response that is cut short on this way is cut short
-//! for the client, too.
+//! The body is there before a worker is asked ([`Upload`]), unless the client waits for
+//! `100-continue`: it gets that when the application reads. What comes back is passed on as it comes
+//! and as the client takes it ([`Drain`]); the client gets what there is when nothing more comes for
+//! a moment. A response that is cut short on this way is cut short for the client, too.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daemon::client::{BodyFault, Event, Exchange, Options, Part};
+use daemon::client::{BodyFault, Error, Event, Exchange, Options, Part};
 use daemon::wire::{
     CancelReason, EnvironWriter, Facts, FaultKind as Told, ResponseHead, TooLarge, Value, field,
 };
@@ -15,13 +15,13 @@ use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Pair, Record, Slice
 use httpd_sys::Status;
 
 use super::client::{Line, line};
+use super::drain::Drain;
 use super::failure;
 use super::redirect::Redirect;
+use super::spool::Limits;
+use super::upload::Upload;
 use crate::groups::Known;
 use crate::host::RequestHost;
-
-/// A body of so many bytes travels with the request.
-const SMALL: usize = 16 << 10;
 
 /// What is said about a request's body before it is read.
 #[derive(Clone, Copy, Debug)]
@@ -34,22 +34,33 @@ pub(crate) struct Body {
     pub(crate) ignore_activity: bool,
 }
 
+/// What may be buffered, so that no worker waits for a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffering<'a> {
+    /// Of the request's body; `None` if it goes to the worker as it comes.
+    pub(crate) requests: Option<Limits<'a>>,
+    /// Of the response; `None` if the worker waits for the client.
+    pub(crate) responses: Option<Limits<'a>>,
+}
+
 /// Has a worker of the group handle the request, and passes its response on.
 pub(crate) fn pass(
     known: &Known,
     request: &engine_api::Request<'_>,
     body: Body,
+    buffering: &Buffering<'_>,
     host: &mut RequestHost<'_, '_>,
 ) -> Status {
     let Some((child, line)) = line(known) else {
         return failure::not_run(host, known);
     };
-    let small = match small_body(host, body) {
-        Ok(small) => small,
+    let mut upload = match Upload::receive(host, body, buffering.requests) {
+        Ok(upload) => upload,
         Err(fault) => return failure::no_body(host, &fault),
     };
-    let mut frame = Vec::with_capacity(4096 + small.as_ref().map_or(0, Vec::len));
-    if write(&mut frame, request, body, small.as_deref(), host).is_err() {
+    let small = upload.small();
+    let mut frame = Vec::with_capacity(4096 + small.map_or(0, <[u8]>::len));
+    if write(&mut frame, request, body, small, host).is_err() {
         return failure::too_large(host, known);
     }
     let timeout = line.socket_timeout.unwrap_or_else(|| host.request().server().timeout());
@@ -60,27 +71,11 @@ pub(crate) fn pass(
     };
     let connection = host.request().connection();
     let before = line.client_timeout.and_then(|timeout| connection.set_timeout(timeout));
-    let status = relay(known, line, exchange, host);
+    let drain = Drain::new(host, buffering.responses, line);
+    let status = relay(known, line, exchange, &mut upload, drain, host);
     // The connection may have other requests to come.
     before.map(|before| connection.set_timeout(before));
     status
-}
-
-/// Reads a body that is so small that it can travel with the request; `None` if it is not.
-fn small_body(host: &mut RequestHost<'_, '_>, body: Body) -> Result<Option<Vec<u8>>, Fault> {
-    let length = body.length.and_then(|length| usize::try_from(length).ok());
-    let Some(length) = length.filter(|length| *length <= SMALL && !body.waits) else {
-        return Ok(body.length.filter(|length| *length == 0).map(|_| Vec::new()));
-    };
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match host.read(room)? {
-            0 => return Err(Fault::new(FaultKind::ClientGone, "the body is not complete")),
-            count => filled += count,
-        }
-    }
-    Ok(Some(bytes))
 }
 
 /// Writes the request's frame.
@@ -138,24 +133,25 @@ fn relay(
     known: &Known,
     line: &Line,
     mut exchange: Exchange<'_>,
+    upload: &mut Upload<'_>,
+    mut drain: Drain<'_>,
     host: &mut RequestHost<'_, '_>,
 ) -> Status {
-    let mut unflushed = 0;
-    let mut has_head = false;
     let mut redirect: Option<Redirect> = None;
     loop {
-        if has_head && !exchange.is_ready(line.flush_delay) {
-            if let Err(fault) = host.respond(None, &[], Flags::FLUSH) {
-                return give_up(exchange, host, &fault);
-            }
-            (unflushed, has_head) = (0, false);
+        if let Err(fault) = drain.turn(&mut exchange, host) {
+            return give_up(exchange, host, &fault);
         }
         let sent = match exchange.next_event() {
             Ok(Event::Read(credit)) => {
-                let pulled = exchange.pull(credit, |buffer, wait| read(host, buffer, wait));
+                // A client may wait for what it is sent before it sends more.
+                if let Err(fault) = drain.write_out(host) {
+                    return give_up(exchange, host, &fault);
+                }
+                let pulled = exchange.pull(credit, |buffer, wait| read(upload, host, buffer, wait));
                 match pulled {
                     Ok(()) => continue,
-                    Err(error) => return failure::of_exchange(host, known, &error),
+                    Err(error) => return broken(known, drain, host, &error),
                 }
             }
             Ok(Event::Head { head, .. }) if longest_line(&head) > line.header_limit => {
@@ -167,26 +163,19 @@ fn relay(
                 if redirect.is_some() {
                     continue;
                 }
-                has_head = !flush && !end;
+                drain.has_head(flush, end);
                 begin(host, &head, flags(flush, end))
             }
-            Ok(Event::Body { bytes, flush, end }) => {
-                if let Some(redirect) = &mut redirect {
+            Ok(Event::Body { bytes, flush, end }) => match &mut redirect {
+                Some(redirect) => {
                     if redirect.take(bytes.len()) {
                         continue;
                     }
                     exchange.cancel(CancelReason::ClientGone);
                     return redirect.follow(host);
                 }
-                unflushed += bytes.len();
-                let flush = flush || unflushed >= line.flush_limit;
-                if flush {
-                    unflushed = 0;
-                }
-                has_head = !flush && !end;
-                let chunk = [Bytes::new(bytes)];
-                host.respond(None, if bytes.is_empty() { &[] } else { &chunk }, flags(flush, end))
-            }
+                None => drain.body(host, bytes, flush, end),
+            },
             Ok(Event::Log(records)) => {
                 let records: Vec<Record<'_>> = records.iter().map(record).collect();
                 host.log(&records);
@@ -196,14 +185,37 @@ fn relay(
                 return failure::rendered(host, status, text);
             }
             Ok(Event::End) => {
-                return redirect.map_or(Status::Ok, |redirect| redirect.follow(host));
+                // From here on the worker does other things.
+                drop(exchange);
+                if let Some(redirect) = redirect {
+                    return redirect.follow(host);
+                }
+                return match drain.finish(host) {
+                    Ok(()) => Status::Ok,
+                    Err(fault) => failure::of_client(host, &fault),
+                };
             }
-            Err(error) => return failure::of_exchange(host, known, &error),
+            Err(error) => return broken(known, drain, host, &error),
         };
         if let Err(fault) = sent {
             return give_up(exchange, host, &fault);
         }
     }
+}
+
+/// The worker says nothing more: the client gets what there was.
+fn broken(
+    known: &Known,
+    mut drain: Drain<'_>,
+    host: &mut RequestHost<'_, '_>,
+    error: &Error,
+) -> Status {
+    if host.is_begun()
+        && let Err(fault) = drain.write_out(host)
+    {
+        return failure::of_client(host, &fault);
+    }
+    failure::of_exchange(host, known, error)
 }
 
 /// The client cannot be reached: tells the worker.
@@ -244,15 +256,12 @@ fn flags(flush: bool, end: bool) -> Flags {
 
 /// Reads the body for the worker, waiting only if `wait`.
 fn read(
+    upload: &mut Upload<'_>,
     host: &mut RequestHost<'_, '_>,
     buffer: &mut [u8],
     wait: bool,
 ) -> Result<Part, BodyFault<'static>> {
-    let count = match host.read_now(buffer) {
-        Some(count) => count,
-        None if !wait => return Ok(Part::NotNow),
-        None => host.read(buffer),
-    };
+    let Some(count) = upload.read(host, buffer, wait) else { return Ok(Part::NotNow) };
     match count {
         Ok(0) => Ok(Part::End),
         Ok(count) => Ok(Part::Bytes(count)),

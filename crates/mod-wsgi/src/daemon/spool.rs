@@ -1,0 +1,290 @@
+//! Bytes that wait for somebody slower: in memory at first, then in a file without a name.
+//!
+//! First in, first out. The file is written from its start again once all of it was taken, so what it
+//! takes of a disk is bounded by [`Limits::file`] and one more part. What cannot be written to a
+//! file stays in memory, and no more is wanted then.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// How much may wait, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits<'a> {
+    /// Bytes in memory, after which there is a file.
+    pub(crate) memory: usize,
+    /// Bytes in the file; 0 if there must be none.
+    pub(crate) file: u64,
+    /// Where the file is made; `None` for the system's place.
+    pub(crate) directory: Option<&'a Path>,
+}
+
+/// Bytes that wait.
+#[derive(Debug)]
+pub(super) struct Spool<'a> {
+    limits: Limits<'a>,
+    /// What was put in before all that is in the file.
+    head: Queue,
+    file: Option<Part>,
+    /// What was put in after all that is in the file.
+    tail: Queue,
+    /// There is no file to be had, or no room in it.
+    failed: bool,
+}
+
+/// What waits, in its order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest<'s> {
+    pub(super) head: &'s [u8],
+    /// From some place on, so many bytes.
+    pub(super) file: Option<(BorrowedFd<'s>, u64, u64)>,
+    pub(super) tail: &'s [u8],
+}
+
+/// The file, and what of it is still to be taken.
+#[derive(Debug)]
+struct Part {
+    file: File,
+    taken: u64,
+    written: u64,
+}
+
+/// Bytes in memory.
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl<'a> Spool<'a> {
+    pub(super) fn new(limits: Limits<'a>) -> Spool<'a> {
+        Spool { limits, head: Queue::default(), file: None, tail: Queue::default(), failed: false }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.left().is_empty() && self.in_file() == 0 && self.tail.left().is_empty()
+    }
+
+    /// Whether no more should be put in until something was taken.
+    pub(super) fn is_full(&self) -> bool {
+        if self.failed || self.limits.file == 0 {
+            let memory = self.head.left().len() + self.tail.left().len();
+            return memory >= self.limits.memory;
+        }
+        self.file.as_ref().is_some_and(|part| part.written >= self.limits.file)
+    }
+
+    /// Puts bytes in.
+    ///
+    /// # Errors
+    /// They are in, but could not be written to a file. This is said once.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let in_file = self.in_file() > 0;
+        if !in_file && self.tail.left().is_empty() {
+            let fits = self.head.left().len() + bytes.len() <= self.limits.memory;
+            if fits || self.failed || self.limits.file == 0 {
+                self.head.push(bytes);
+                return Ok(());
+            }
+        }
+        if self.failed {
+            self.tail.push(bytes);
+            return Ok(());
+        }
+        let written = self.write(bytes);
+        if written.is_err() {
+            self.failed = true;
+            self.tail.push(bytes);
+        }
+        written
+    }
+
+    /// Takes bytes out, as many as there is room for, unless there are none.
+    ///
+    /// # Errors
+    /// The file cannot be read: what was in it is lost.
+    pub(super) fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = self.head.take(room);
+        if count > 0 {
+            return Ok(count);
+        }
+        if let Some(part) = self.file.as_mut().filter(|part| part.taken < part.written) {
+            let left = usize::try_from(part.written - part.taken).unwrap_or(usize::MAX);
+            let most = left.min(room.len());
+            return part.take(room.get_mut(..most).unwrap_or_default());
+        }
+        Ok(self.tail.take(room))
+    }
+
+    /// What is left.
+    pub(super) fn rest(&self) -> Rest<'_> {
+        let file = self.file.as_ref().filter(|part| part.taken < part.written);
+        let file = file.map(|part| (part.file.as_fd(), part.taken, part.written - part.taken));
+        Rest { head: self.head.left(), file, tail: self.tail.left() }
+    }
+
+    fn in_file(&self) -> u64 {
+        self.file.as_ref().map_or(0, |part| part.written - part.taken)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let part = match &mut self.file {
+            Some(part) => part,
+            slot => {
+                let file = match self.limits.directory {
+                    Some(directory) => tempfile::tempfile_in(directory)?,
+                    None => tempfile::tempfile()?,
+                };
+                slot.insert(Part { file, taken: 0, written: 0 })
+            }
+        };
+        part.file.write_all_at(bytes, part.written)?;
+        part.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Part {
+    /// `room` has as much room as there is left, or less.
+    fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = loop {
+            match self.file.read_at(room, self.taken) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                result => break result?,
+            }
+        };
+        self.taken += count as u64;
+        if self.taken >= self.written {
+            (self.taken, self.written) = (0, 0);
+        }
+        Ok(count)
+    }
+}
+
+impl Queue {
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        // What was taken makes room, but is not moved for each few bytes.
+        if self.taken > 0 && self.taken >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn take(&mut self, room: &mut [u8]) -> usize {
+        let left = self.left();
+        let count = left.len().min(room.len());
+        if let (Some(from), Some(to)) = (left.get(..count), room.get_mut(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.taken += count;
+        if self.taken == self.bytes.len() {
+            self.bytes.clear();
+            self.taken = 0;
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn drained(spool: &mut Spool<'_>, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut room = vec![0; step];
+        loop {
+            match spool.take(&mut room).unwrap() {
+                0 => return all,
+                count => all.extend_from_slice(&room[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_its_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = Limits { memory: 10, file: 1000, directory: Some(directory.path()) };
+        let mut spool = Spool::new(limits);
+        let mut expected = Vec::new();
+        for number in 0..40u8 {
+            assert!(!spool.is_full(), "{number}");
+            spool.push(&[number; 4]).unwrap();
+            expected.extend([number; 4]);
+            if number % 7 == 6 {
+                let mut room = [0; 21];
+                let mut out = 0;
+                while out < 21 {
+                    out += spool.take(&mut room[out..]).unwrap();
+                }
+                assert_eq!(room[..], expected[..21]);
+                expected.drain(..21);
+            }
+        }
+        assert!(!spool.is_empty());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "it has no name");
+        assert_eq!(drained(&mut spool, 5), expected);
+        assert!(spool.is_empty());
+    }
+
+    #[test]
+    fn a_full_file_is_used_again_once_it_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool =
+            Spool::new(Limits { memory: 2, file: 8, directory: Some(directory.path()) });
+        for _ in 0..3 {
+            while !spool.is_full() {
+                spool.push(b"abc").unwrap();
+            }
+            let mut room = [0; 2];
+            assert_eq!(spool.take(&mut room).unwrap(), 2);
+            assert!(spool.is_full(), "there is still something in the file");
+            assert_eq!(drained(&mut spool, 4).len(), 7);
+            assert!(!spool.is_full());
+        }
+    }
+
+    #[test]
+    fn without_a_file_it_stays_in_memory() {
+        let none = Path::new("/nonexistent/directory");
+        let mut spool = Spool::new(Limits { memory: 4, file: 100, directory: Some(none) });
+        spool.push(b"abc").unwrap();
+        assert!(spool.push(b"de").is_err(), "it is said");
+        assert!(spool.is_full());
+        spool.push(b"fg").unwrap();
+        assert_eq!(drained(&mut spool, 3), b"abcdefg");
+        assert!(!spool.is_full());
+
+        let mut spool = Spool::new(Limits { memory: 4, file: 0, directory: None });
+        spool.push(b"abcdef").unwrap();
+        assert!(spool.is_full());
+        assert_eq!(spool.rest().head, b"abcdef");
+    }
+
+    #[test]
+    fn what_is_left_is_in_three_places() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool =
+            Spool::new(Limits { memory: 3, file: 4, directory: Some(directory.path()) });
+        spool.push(b"abc").unwrap();
+        spool.push(b"defg").unwrap();
+        spool.failed = true;
+        spool.push(b"hi").unwrap();
+        let mut room = [0; 4];
+        assert_eq!(spool.take(&mut room).unwrap(), 3);
+        assert_eq!(spool.take(&mut room[..1]).unwrap(), 1);
+        let Rest { head, file, tail } = spool.rest();
+        assert_eq!((head, tail), (&b""[..], &b"hi"[..]));
+        assert_eq!(file.map(|(_, from, length)| (from, length)), Some((1, 3)));
+    }
+}

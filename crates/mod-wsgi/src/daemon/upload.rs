@@ -1,0 +1,135 @@
+//! The body of a request, read before a worker is asked.
+//!
+//! A client may take minutes for its body. Until all of it is here no thread of a worker waits for
+//! it, and if it never comes no worker hears of it. What is more than may be buffered is read when
+//! the application asks, and so is all of it if the client waits to be told to send it.
+
+use engine_api::{Fault, FaultKind, Host};
+use httpd_sys::Level;
+
+use super::pass::Body;
+use super::spool::{Limits, Spool};
+use crate::host::RequestHost;
+use crate::log;
+
+/// A body of so many bytes travels with the request.
+const SMALL: usize = 16 << 10;
+/// What is read at a time.
+const PART: usize = 32 << 10;
+
+/// A body, as far as it was read.
+pub(super) struct Upload<'a> {
+    /// All of a small one.
+    small: Option<Vec<u8>>,
+    spool: Option<Spool<'a>>,
+    /// Nothing comes behind what waits.
+    ended: bool,
+}
+
+impl<'a> Upload<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(super) fn receive(
+        host: &mut RequestHost<'_, '_>,
+        body: Body,
+        limits: Option<Limits<'a>>,
+    ) -> Result<Upload<'a>, Fault> {
+        if body.length == Some(0) {
+            return Ok(Upload { small: Some(Vec::new()), spool: None, ended: true });
+        }
+        let small = body.length.and_then(|length| usize::try_from(length).ok());
+        if let Some(length) = small.filter(|length| *length <= SMALL && !body.waits) {
+            return Upload::receive_small(host, length, limits.is_some());
+        }
+        let Some(limits) = limits.filter(|_| !body.waits) else {
+            return Ok(Upload { small: None, spool: None, ended: false });
+        };
+        let mut spool = Spool::new(limits);
+        let ended = fill(host, body, &mut spool)?;
+        Ok(Upload { small: None, spool: Some(spool), ended })
+    }
+
+    /// Reads a body that can travel with the request, if it is there or may be waited for.
+    fn receive_small(
+        host: &mut RequestHost<'_, '_>,
+        length: usize,
+        wait: bool,
+    ) -> Result<Upload<'a>, Fault> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let count = if wait { Some(host.read(room)) } else { host.read_now(room) };
+            match count.transpose()? {
+                Some(0) => return Err(incomplete()),
+                Some(count) => filled += count,
+                None => {
+                    let mut spool = Spool::new(Limits { memory: length, file: 0, directory: None });
+                    // Memory takes it.
+                    let _ = spool.push(bytes.get(..filled).unwrap_or_default());
+                    return Ok(Upload { small: None, spool: Some(spool), ended: false });
+                }
+            }
+        }
+        Ok(Upload { small: Some(bytes), spool: None, ended: true })
+    }
+
+    /// What travels with the request.
+    pub(super) fn small(&self) -> Option<&[u8]> {
+        self.small.as_deref()
+    }
+
+    /// Reads on, waiting only if `wait`; `None` if it would have to. No bytes are the end.
+    pub(super) fn read(
+        &mut self,
+        host: &mut RequestHost<'_, '_>,
+        buffer: &mut [u8],
+        wait: bool,
+    ) -> Option<Result<usize, Fault>> {
+        if let Some(spool) = self.spool.as_mut().filter(|spool| !spool.is_empty()) {
+            return Some(spool.take(buffer).map_err(|error| Fault {
+                errno: error.raw_os_error().unwrap_or(0),
+                ..Fault::new(FaultKind::Other, "buffered data cannot be read")
+            }));
+        }
+        if self.ended {
+            return Some(Ok(0));
+        }
+        match host.read_now(buffer) {
+            None if wait => Some(host.read(buffer)),
+            count => count,
+        }
+    }
+}
+
+/// Reads until the spool is full or the body at its end, which is said.
+fn fill(host: &mut RequestHost<'_, '_>, body: Body, spool: &mut Spool<'_>) -> Result<bool, Fault> {
+    let mut left = body.length.unwrap_or(u64::MAX);
+    let mut part = vec![0; PART];
+    while left > 0 {
+        if spool.is_full() {
+            return Ok(false);
+        }
+        let count = host.read(&mut part)?;
+        if count == 0 && body.length.is_some() {
+            return Err(incomplete());
+        }
+        if count == 0 {
+            break;
+        }
+        left = left.saturating_sub(count as u64);
+        if let Err(error) = spool.push(part.get(..count).unwrap_or_default()) {
+            let text = format!(
+                "The body of a request cannot be buffered in a file: {error}; \
+                 the process waits for the client."
+            );
+            log::text(host.request(), Level::Warning, &text);
+        }
+    }
+    Ok(true)
+}
+
+fn incomplete() -> Fault {
+    Fault::new(FaultKind::ClientGone, "the body is not complete")
+}
