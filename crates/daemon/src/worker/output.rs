@@ -7,7 +7,9 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use crate::wire::{Flags, HEADER, Head, Header, Kind, MAX_PART, TooLarge};
@@ -108,12 +110,13 @@ impl Plan<'_> {
         IoSlice::advance_slices(&mut pieces, *sent);
         while *sent < self.length {
             let some = &pieces[..pieces.len().min(PIECES)];
-            match send(socket, some, wait) {
+            match send(socket, some) {
                 Ok(count) => {
                     *sent += count;
                     IoSlice::advance_slices(&mut pieces, count);
                 }
                 Err(Errno::AGAIN) if !wait => return Ok(false),
+                Err(Errno::AGAIN) => await_room(socket)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -122,15 +125,30 @@ impl Plan<'_> {
     }
 }
 
-fn send(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> Result<usize, Errno> {
-    let mut flags = SendFlags::NOSIGNAL;
-    if !wait {
-        flags |= SendFlags::DONTWAIT;
-    }
+fn send(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     match pieces {
         [one] => rustix::net::send(socket, one, flags),
         _ => sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), flags),
     }
+}
+
+/// Waits until the socket takes something. A child that gives a request up says that it will send
+/// nothing more, and reads no more of what it is sent: that is an end, too.
+fn await_room(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let limit = socket_timeout(socket, Timeout::Send)?;
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: limit.as_secs() as i64,
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT | PollFlags::RDHUP)];
+    match poll(&mut fds, limit.as_ref()) {
+        Ok(0) => return Err(Errno::AGAIN),
+        Err(Errno::INTR) => return Ok(()),
+        other => other?,
+    };
+    let [fd] = fds;
+    if fd.revents().contains(PollFlags::RDHUP) { Err(Errno::PIPE) } else { Ok(()) }
 }
 
 /// Sends bytes as [`Plan::send`] does.
