@@ -13,7 +13,7 @@ use crate::environ::Environ;
 use crate::groups::ProcessGroup;
 use crate::hooks::dispatch::dispatch;
 use crate::host::RequestHost;
-use crate::settings::{Effective, HandlerScript, Settings};
+use crate::settings::{Effective, HandlerScript};
 use crate::translate::{self, HANDLER, Options};
 use crate::{admission, child, daemon, hooks, log, shown, target};
 
@@ -29,8 +29,7 @@ pub(crate) struct Scripts;
 impl RequestHook for Scripts {
     fn run(request: &mut Request<'_>) -> Status {
         let Some(handler) = request.handler() else { return Status::Declined };
-        let nothing = Settings::default();
-        let effective = hooks::effective(request, &nothing);
+        let effective = hooks::effective(request);
         let by = if handler == HANDLER.to_bytes() || handler == TYPE {
             None
         } else {

@@ -23,24 +23,24 @@ use crate::{child, daemon, log};
 pub(crate) const MOST_NAMES: usize = 100;
 
 /// Where a request runs.
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     pub(crate) process_group: ProcessGroup,
     /// Empty is the main interpreter.
     pub(crate) application_group: Vec<u8>,
-    pub(crate) callable: Vec<u8>,
+    pub(crate) callable: Cow<'a, [u8]>,
 }
 
 /// Resolves the target of `request`.
 ///
 /// # Errors
 /// The status to answer with; the reason is in the log.
-pub(crate) fn resolve(
+pub(crate) fn resolve<'a>(
     request: &Request<'_>,
-    effective: Effective<'_>,
-    options: Options<'_>,
+    effective: Effective<'a>,
+    options: Options<'a>,
     script_name: &[u8],
     lower_case: bool,
-) -> Result<Target, Status> {
+) -> Result<Target<'a>, Status> {
     let parts = Parts { request, script_name, lower_case };
     let set = |field: fn(&crate::settings::Settings) -> &Option<Vec<u8>>| {
         effective.get(field).map(Vec::as_slice)
@@ -64,7 +64,7 @@ pub(crate) fn resolve(
     let callable = match (options.dispatched_callable, options.callable_object) {
         (Some(name), _) => names::callable(Some(name), &parts),
         // The option of an alias is taken literally.
-        (None, Some(name)) => name.to_vec(),
+        (None, Some(name)) => Cow::Borrowed(name),
         (None, None) => names::callable(set(|s| &s.callable_object), &parts),
     };
     Ok(Target { process_group, application_group, callable })

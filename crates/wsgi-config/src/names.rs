@@ -58,13 +58,14 @@ pub fn group(value: &[u8], keywords: Keywords, request: &impl Request) -> Vec<u8
 }
 
 /// The name of the callable in a script.
-pub fn callable(value: Option<&[u8]>, request: &impl Request) -> Vec<u8> {
-    let default = || b"application".to_vec();
+pub fn callable<'a>(value: Option<&'a [u8]>, request: &impl Request) -> Cow<'a, [u8]> {
+    const DEFAULT: &[u8] = b"application";
     match value {
-        None => default(),
-        Some(value) if value.first() != Some(&b'%') => value.to_vec(),
+        None => Cow::Borrowed(DEFAULT),
+        Some(value) if value.first() != Some(&b'%') => Cow::Borrowed(value),
         Some(value) => {
-            variable_name(value).and_then(|name| request.variable(name)).unwrap_or_else(default)
+            let found = variable_name(value).and_then(|name| request.variable(name));
+            found.map_or(Cow::Borrowed(DEFAULT), Cow::Owned)
         }
     }
 }
@@ -182,11 +183,11 @@ mod tests {
 
     #[test]
     fn callables() {
-        assert_eq!(callable(None, &OTHER), b"application");
-        assert_eq!(callable(Some(b"app"), &OTHER), b"app");
-        assert_eq!(callable(Some(b"%{ENV:PLAIN}"), &OTHER), b"blue");
-        assert_eq!(callable(Some(b"%{ENV:NONE}"), &OTHER), b"application");
-        assert_eq!(callable(Some(b"%{GLOBAL}"), &OTHER), b"application");
+        assert_eq!(*callable(None, &OTHER), *b"application");
+        assert_eq!(*callable(Some(b"app"), &OTHER), *b"app");
+        assert_eq!(*callable(Some(b"%{ENV:PLAIN}"), &OTHER), *b"blue");
+        assert_eq!(*callable(Some(b"%{ENV:NONE}"), &OTHER), *b"application");
+        assert_eq!(*callable(Some(b"%{GLOBAL}"), &OTHER), *b"application");
     }
 
     #[test]

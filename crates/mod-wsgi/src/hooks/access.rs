@@ -6,15 +6,13 @@ use log_codes::{WSGI0054, WSGI0057};
 
 use super::{Ask, ask, effective};
 use crate::log;
-use crate::settings::Settings;
 
 /// The hook.
 pub(crate) struct Access;
 
 impl RequestHook for Access {
     fn run(request: &mut Request<'_>) -> Status {
-        let nothing = Settings::default();
-        let effective = effective(request, &nothing);
+        let effective = effective(request);
         let Some(script) = &effective.section.access_script else {
             return Status::Declined;
         };

@@ -11,7 +11,6 @@ use wsgi_config::words::Words;
 
 use super::{Ask, ask, effective};
 use crate::log;
-use crate::settings::Settings;
 
 /// The provider `wsgi`.
 pub(crate) struct Users;
@@ -51,8 +50,7 @@ fn about_user(
     arguments: &[&[u8]],
     codes: (&'static Code<0>, &'static Code<1>),
 ) -> (Verdict, Option<Vec<u8>>) {
-    let nothing = Settings::default();
-    let effective = effective(request, &nothing);
+    let effective = effective(request);
     let Some(script) = &effective.section.auth_user_script else {
         log::code(request, codes.0);
         return (Verdict::Failed, None);
@@ -73,8 +71,7 @@ impl AuthzProvider for Groups {
         let Some(user) = request.user() else {
             return Requirement::NoUser;
         };
-        let nothing = Settings::default();
-        let effective = effective(request, &nothing);
+        let effective = effective(request);
         let Some(script) = &effective.section.auth_group_script else {
             log::code(request, &WSGI0058);
             return Requirement::Error;

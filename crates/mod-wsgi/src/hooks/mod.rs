@@ -11,6 +11,8 @@ pub(crate) mod access;
 pub(crate) mod auth;
 pub(crate) mod dispatch;
 
+use std::sync::LazyLock;
+
 use engine_api::{Bytes, Decision, Pair, Slice, Verdict};
 use httpd_sys::{Level, Request};
 use log_codes::{Code, WSGI0210, WSGI1002};
@@ -33,7 +35,10 @@ struct Ask<'a> {
 }
 
 /// The settings of a request, in both trees.
-pub(crate) fn effective<'r>(request: &Request<'r>, nothing: &'r Settings) -> Effective<'r> {
+pub(crate) fn effective<'r>(request: &Request<'r>) -> Effective<'r> {
+    /// Where a tree says nothing at all.
+    static NOTHING: LazyLock<Settings> = LazyLock::new(Settings::default);
+    let nothing = &*NOTHING;
     let server = request.server().config::<Wsgi>();
     Effective {
         section: request.section::<Wsgi>().unwrap_or(nothing),
