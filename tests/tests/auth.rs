@@ -733,3 +733,30 @@ fn many_requests_at_once_are_decided_each() {
     }
     server.stop();
 }
+
+/// The module is unloaded and loaded in between, and providers with it.
+#[test]
+fn providers_are_there_after_restarts() {
+    matrix::for_each_mpm(|mpm| {
+        let site = Site::new(mpm, &matrix::python()).one_child(4);
+        let script = site.write("scripts.py", SCRIPT).display().to_string();
+        let mut server = ["mod_authn_core", "mod_auth_basic", "mod_authz_user"]
+            .iter()
+            .fold(site, |site, module| site.module(module))
+            .mount("/", "app.wsgi", APPLICATION)
+            .conf("<Location />\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi")
+            .conf(format!("WSGIAuthUserScript {script}\nWSGIAccessScript {script}"))
+            .conf(format!("WSGIAuthGroupScript {script}\nRequire wsgi-group admins\n</Location>"))
+            .start();
+        for round in 0..3 {
+            assert_eq!(get_as(&server, "ann", "secret").status, 200);
+            assert_eq!(server.get("/").status, 401);
+            match round {
+                0 => server.graceful(),
+                1 => server.restart(),
+                _ => {}
+            }
+        }
+        server.stop();
+    });
+}

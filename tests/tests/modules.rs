@@ -300,6 +300,49 @@ fn static_files_beside_an_application_at_the_root() {
     });
 }
 
+/// A filter runs subrequests while a response is being sent: into another application, and through
+/// scripts that decide, on the thread that is in the first one.
+#[test]
+fn mod_include() {
+    let page = "
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/html')])
+    yield b'begin '
+    for path in ('/app/allowed', '/app/denied', '/page/again'):
+        yield f'[<!--#include virtual=\"{path}\" -->] '.encode()
+    yield b'end'
+";
+    let again = "
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/html')])
+    return [b'again']
+";
+    let access = "
+def allow_access(environ, host):
+    return environ['PATH_INFO'] != '/denied'
+";
+    in_both_modes(|site| {
+        let script = site.write("access.py", access).display().to_string();
+        let server = mounted(with_modules(site, &["mod_include"]))
+            .mount("/page/again", "again.wsgi", again)
+            .mount("/page", "page.wsgi", page)
+            .conf("<Location /page>\nOptions +Includes\nSetOutputFilter INCLUDES\n</Location>")
+            .conf(format!("<Location /app>\nWSGIAccessScript {script} application-group=x"))
+            .conf("</Location>")
+            .start();
+        for _ in 0..20 {
+            let text = server.get("/page").with_status(200).text();
+            assert!(text.starts_with("begin [SCRIPT_NAME=/app/allowed\n"), "{text}");
+            assert!(text.ends_with("[again] end"), "{text}");
+            assert!(text.contains("PATH_INFO=/allowed") && !text.contains("/denied"), "{text}");
+        }
+        for tail in ["WSGI0057: ", "AH01374: ", "unable to include"] {
+            server.log().allow(tail);
+        }
+        server.stop();
+    });
+}
+
 #[test]
 fn users_directories() {
     in_both_modes(|site| {
