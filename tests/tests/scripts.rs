@@ -307,6 +307,35 @@ fn a_preload_that_fails_is_logged_and_tried_again_by_requests() {
     }
 }
 
+/// Every request tries again to load what cannot be loaded.
+#[test]
+fn failures_leave_nothing_behind() {
+    for (script, status) in [
+        ("import gc\ngc.collect()\nx = [0] * 1000\nraise ValueError('broken')\n", 500),
+        ("x = [0] * 1000\ndef (:\n", 500),
+        ("x = [0] * 1000\n", 404),
+        ("x = [0] * 1000\ndef application(e, s): raise ValueError(x)\n", 500),
+        (
+            "def reload_required(r): raise ValueError('no')\n\
+             def application(e, s): return []\n",
+            500,
+        ),
+    ] {
+        let server = one_child(Mpm::Event).log_level("crit").mount("/", "app.wsgi", script).start();
+        let child = server.children()[0];
+        let fail = |times: usize| {
+            for _ in 0..times {
+                assert_eq!(server.get("/").status, status, "{script}");
+            }
+            child.stats().unwrap().rss
+        };
+        let (before, after) = (fail(300), fail(600));
+        assert!(after < before + 1024, "{before} KiB, then {after} KiB: {script}");
+        server.log().allow("[wsgi:");
+        server.stop();
+    }
+}
+
 /// The application of a version: its number, twice, since a file may be read half-written.
 fn version(number: usize, broken: bool) -> String {
     let text = answer(&format!("{number} {number}"));
