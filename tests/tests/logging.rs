@@ -122,6 +122,50 @@ fn python_api_05_a_handler_that_cannot_format_says_so() {
     server.stop();
 }
 
+/// Text that is not Unicode, names that are not text, numbers that are none.
+#[test]
+fn handlers_take_whatever_a_record_has() {
+    let head = "
+log = logging.getLogger('app')
+log.setLevel(1)
+log.addHandler(mod_wsgi.LogHandler())
+log.propagate = False
+def emit(**changes):
+    record = log.makeRecord('app', 40, 'x.py', 1, changes.pop('text', 'text'), (), None)
+    record.__dict__.update(changes)
+    log.handle(record)
+";
+    let body = "emit(text='lone <\\udc80> end')\n\
+                emit(text='file 1', pathname='a\\0b')\n\
+                emit(text='file 2', pathname=None)\n\
+                emit(text='file 3', pathname='\\udc80')\n\
+                emit(text='line 1', lineno=-1)\n\
+                emit(text='line 2', lineno=1 << 80)\n\
+                emit(text='line 3', lineno='x')\n\
+                emit(text='nul \\0 end')\n\
+                emit(text='%s%n%d', args=None)\n\
+                emit(text='true', levelno=True)";
+    let site = Site::new(Mpm::Event, &matrix::python()).log_level("debug");
+    let server = site.mount("/", "app.wsgi", &script(head, body)).start();
+    assert_eq!(server.get("/").status, 200);
+    for text in [
+        "lone <",
+        "file 1",
+        "file 2",
+        "file 3",
+        "line 1",
+        "line 2",
+        "line 3",
+        r"nul \\x00 end",
+        "%s%n%d",
+        "true",
+    ] {
+        server.log().expect(&format!("] {text}"));
+    }
+    server.log().refuse("Logging error");
+    server.stop();
+}
+
 #[test]
 fn fragments_are_joined_until_a_line_ends() {
     let body = "w = environ['wsgi.errors'].write\n\
