@@ -76,6 +76,27 @@ def handle_request(environ, start_response):
     server.stop();
 }
 
+/// The type is the application's business alone, whatever the name in the URL looks like.
+#[test]
+fn no_type_is_made_of_a_name() {
+    let site = Site::new(Mpm::Event, &matrix::python());
+    let source = "
+def handle_request(environ, start_response):
+    start_response('200 OK', [])
+    return [b'a']
+";
+    let script = site.write("handler.py", source).display().to_string();
+    site.write("htdocs/a.html", "");
+    let server = site
+        .conf(format!("WSGIHandlerScript any {script} application-group=%{{GLOBAL}}"))
+        .conf("AddType text/html .html\n<Location />\nSetHandler any\n</Location>")
+        .start();
+    for path in ["/a.html", "/none.html", "/"] {
+        assert_eq!(server.get(path).with_status(200).header("Content-Type"), None, "{path}");
+    }
+    server.stop();
+}
+
 #[test]
 fn a_missing_handler_script_is_an_error() {
     let site = Site::new(Mpm::Event, &matrix::python());

@@ -59,6 +59,8 @@ impl<'r> Request<'r> {
                     pool.string(&line).as_ptr()
                 }
             };
+            // What mod_mime made of the name of a file that is not what is sent.
+            (*request).content_type = std::ptr::null();
         }
         let (headers, error_headers) = (self.headers_out(), self.error_headers_out());
         for (name, value) in head.headers {
