@@ -76,7 +76,7 @@ impl Obstacle {
     pub(crate) fn mend(&self) -> String {
         let what = if self.directory { "o+x" } else { "o+r" };
         format!(
-            "chmod {what} {}, or use another",
+            "chmod {what} {}, or use one elsewhere",
             crate::quote::shell(&self.part.to_string_lossy())
         )
     }
@@ -128,7 +128,7 @@ mod tests {
             obstacle.describe(&who),
             format!("{} is closed to somebody (mode 0600)", file.display())
         );
-        assert_eq!(obstacle.mend(), format!("chmod o+r {}, or use another", file.display()));
+        assert_eq!(obstacle.mend(), format!("chmod o+r {}, or use one elsewhere", file.display()));
 
         mode(&inner, 0o700);
         assert_eq!(who.obstacle(&file).unwrap().part, inner);

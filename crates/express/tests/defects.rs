@@ -584,3 +584,15 @@ fn d35_the_address_of_the_telemetry_page_is_told() {
     let conf = sandbox.read("root/httpd.conf");
     assert!(conf.contains("WSGIDaemonProcess \"service:telemetry\""), "{conf}");
 }
+
+#[test]
+fn a_missing_rotatelogs_is_told_before_anything_is_started() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("start-server");
+    command.args(["app.py", "--rotate-logs", "--rotatelogs-executable", "/no/such/rotatelogs"]);
+    command.args(["--server-root", "root", "--user", "daemon", "--group", "daemon"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+    assert!(err(&output).contains("there is no program /no/such/rotatelogs"), "{}", err(&output));
+    assert!(!sandbox.path("root").exists());
+}

@@ -239,6 +239,14 @@ pub(super) fn missing_files(values: &Values, plan: &Plan) -> Vec<String> {
     if let Some(path) = values.text("mime-types") {
         need("--mime-types", path);
     }
+    if let Some(program) = plan.log.missing_program() {
+        // Debian has it in a package of its own.
+        missing.push(format!(
+            "--rotate-logs: there is no program {program} (apache2-utils has it); install it, or \
+             name it with --rotatelogs-executable"
+        ));
+        return missing;
+    }
     if values.text("log-directory").is_some() {
         // The directory itself is made.
         if let Some(parent) = Path::new(&plan.log.directory).parent().and_then(Path::to_str) {

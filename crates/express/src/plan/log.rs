@@ -86,6 +86,12 @@ impl Log {
         self.rotation.is_some()
     }
 
+    /// The program that puts full logs aside, if it is needed and not there.
+    pub(super) fn missing_program(&self) -> Option<&str> {
+        let program = self.rotation.as_ref()?.program.as_str();
+        crate::machine::program(program).is_none().then_some(program)
+    }
+
     fn path(&self, name: &str, terminal: &str) -> String {
         if self.terminal {
             return terminal.to_owned();
