@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -343,14 +344,71 @@ fn recorder_profiler_and_debugger_see_the_application() {
 }
 
 #[test]
-fn django_is_served_by_its_own_command() {
-    if !matrix::nightly("runmodwsgi of Django") {
-        return;
+fn other_servers_programs_and_protocols() {
+    use std::os::unix::fs::PermissionsExt;
+    let package = package();
+    let inner = Express::new(&package, "inner").start(&[
+        "app.py",
+        "--trust-proxy",
+        "127.0.0.1",
+        "--trust-proxy-header",
+        "X-Forwarded-For",
+        "--trust-proxy-header",
+        "X-Forwarded-Prefix",
+    ]);
+    let program = package.write(
+        "files/hello.cgi",
+        "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfrom a program\\n'\n",
+    );
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let behind = format!("http://{}", inner.address());
+    let mut words = vec![
+        "app.py",
+        "--proxy-mount-point",
+        "/in",
+        &behind,
+        "--with-cgi",
+        "--document-root",
+        "files",
+        "--http2",
+        "--access-log",
+        "--processes",
+        "2",
+        "--threads",
+        "3",
+    ];
+    let rotate = Path::new("/usr/bin/rotatelogs").exists();
+    if rotate {
+        words.push("--rotate-logs");
     }
-    let package = Package::of_wheel(&matrix::python());
-    if let Err(error) = package.install(&["Django>=5.2,<5.3"]) {
-        return matrix::skip("runmodwsgi of Django", &format!("{error:#}"));
-    }
+    let server = Express::new(&package, "outer").start(&words);
+    let said = Said::of(&server, "/in/side");
+    let port = inner.address().port();
+    assert_eq!(said.value("mod_wsgi.process_group"), format!("127.0.0.1:{port}"));
+    assert!(said.value("PATH_INFO").ends_with("/side"), "{}", said.0);
+    assert_eq!(Said::of(&server, "/x").value("wsgi.multiprocess"), "True");
+    assert_eq!(server.get("/hello.cgi").with_status(200).text(), "from a program\n");
+    let output = Command::new("curl")
+        .args(["--silent", "--http2-prior-knowledge", "--max-time", "20", "--write-out"])
+        .arg("\nhttp=%{http_version}")
+        .arg(format!("http://{}/h2", server.address()))
+        .output()
+        .unwrap();
+    let text = Said(String::from_utf8_lossy(&output.stdout).into_owned());
+    assert_eq!((text.value("PATH_INFO"), text.value("http")), ("/h2", "2"));
+    let rotated = |kind: &str| {
+        let entries = std::fs::read_dir(&server.root).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(kind)).count()
+    };
+    let expect = usize::from(rotate);
+    assert_eq!((rotated("access_log."), rotated("error_log.")), (expect, expect));
+    server.stop();
+    inner.stop();
+}
+
+/// A project with an account and its static files collected, or why there is none.
+fn django_project(package: &Package) -> Result<PathBuf, String> {
+    package.install(&["Django>=5.2,<5.3"]).map_err(|error| format!("{error:#}"))?;
     let site = package.place.join("site");
     std::fs::create_dir(&site).unwrap();
     let django = |words: &[&str]| {
@@ -370,6 +428,19 @@ fn django_is_served_by_its_own_command() {
     let account = ["--username", "admin", "--email", "admin@example.org"];
     django(&[&["manage.py", "createsuperuser", "--no-input"][..], &account].concat());
     package.writable("site");
+    Ok(site)
+}
+
+#[test]
+fn django_is_served_by_its_own_command() {
+    if !matrix::nightly("runmodwsgi of Django") {
+        return;
+    }
+    let package = Package::of_wheel(&matrix::python());
+    let site = match django_project(&package) {
+        Ok(site) => site,
+        Err(why) => return matrix::skip("runmodwsgi of Django", &why),
+    };
     let server = Express::new(&package, "django root").start_django(&site);
 
     let mut browser = Browser::new(server.address());
@@ -389,7 +460,68 @@ fn django_is_served_by_its_own_command() {
     assert_eq!(browser.submit("/admin/auth/group/add/", &fields).unwrap().status, 302);
     let groups = browser.get("/admin/auth/group/").unwrap().with_status(200).text();
     assert!(groups.contains(">hackers</a>"), "{groups}");
+    in_a_browser(&package, &server);
     server.stop();
+}
+
+/// Logs in and adds a record with a real browser; its pages look as they should, so that the static
+/// files are there, and nothing on its console is an error.
+const BROWSE: &str = r"
+import sys
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+url = sys.argv[1]
+options = webdriver.ChromeOptions()
+options.binary_location = sys.argv[2]
+for word in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'):
+    options.add_argument(word)
+options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+service = webdriver.ChromeService(executable_path=sys.argv[3])
+browser = webdriver.Chrome(options=options, service=service)
+try:
+    browser.set_page_load_timeout(60)
+    wait = WebDriverWait(browser, 60)
+    browser.get(url + '/admin/')
+    browser.find_element(By.NAME, 'username').send_keys('admin')
+    browser.find_element(By.NAME, 'password').send_keys('correct horse')
+    header = browser.find_element(By.ID, 'header')
+    color = header.value_of_css_property('background-color')
+    assert color not in ('rgba(0, 0, 0, 0)', 'rgb(255, 255, 255)'), color
+    browser.find_element(By.CSS_SELECTOR, '[type=submit]').click()
+    wait.until(lambda browser: browser.find_elements(By.ID, 'user-tools'))
+    browser.get(url + '/admin/auth/group/add/')
+    browser.find_element(By.NAME, 'name').send_keys('from a browser')
+    # The script that makes two lists of one has run.
+    wait.until(lambda browser: browser.find_elements(By.CLASS_NAME, 'selector-available'))
+    browser.find_element(By.NAME, '_save').click()
+    wait.until(lambda browser: 'from a browser' in browser.page_source)
+    assert browser.find_elements(By.CLASS_NAME, 'success')
+    severe = [entry for entry in browser.get_log('browser') if entry['level'] == 'SEVERE'
+              and 'favicon.ico' not in entry['message']]
+    assert not severe, severe
+finally:
+    browser.quit()
+";
+
+fn in_a_browser(package: &Package, server: &Express<'_>) {
+    let find = |names: &[&str]| {
+        let places = names.iter().map(|name| Path::new("/usr/bin").join(name));
+        places.into_iter().find(|path| path.is_file())
+    };
+    let browser = find(&["chromium", "chromium-browser", "google-chrome"]);
+    let (Some(browser), Some(driver)) = (browser, find(&["chromedriver"])) else {
+        return matrix::skip("Django's admin in a browser", "there is no chromium with its driver");
+    };
+    if let Err(error) = package.install(&["selenium>=4,<5"]) {
+        return matrix::skip("Django's admin in a browser", &format!("{error:#}"));
+    }
+    let mut command = package.python();
+    command.args(["-c", BROWSE, &format!("http://{}", server.address())]).args([browser, driver]);
+    let output = command.env("HOME", &package.place).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A page asks for it, and Django has none.
+    server.log().allow("Not Found: /favicon.ico");
 }
 
 #[test]
