@@ -180,11 +180,12 @@ def application(environ, start_response):
         let site = Site::new(cell.mpm, &cell.python).one_child(2);
         let mut server = site.mount("/", "forever.wsgi", FOREVER).start();
         assert_eq!(server.get("/").status, 200);
-        let begun = std::time::Instant::now();
         server.restart();
         server.log().expect("WSGI1105: Python was not shut down completely in embedded mode");
+        // On a busy machine Apache asks again after three seconds; after ten it would kill.
+        server.log().allow("still did not exit, sending a SIGTERM");
+        server.log().refuse("sending a SIGKILL");
         server.stop();
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     });
 }
 
