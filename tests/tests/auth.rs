@@ -760,3 +760,29 @@ fn providers_are_there_after_restarts() {
         server.stop();
     });
 }
+
+/// Directives 4: where Python cannot be started, scripts cannot be asked, and that is all.
+#[test]
+fn directives_04_without_python_nobody_is_let_in() {
+    let site = Site::homeless(Mpm::Event).one_child(4);
+    let script = site.write("scripts.py", SCRIPT).display().to_string();
+    site.write("htdocs/a.txt", "a file");
+    let server = ["mod_authn_core", "mod_auth_basic", "mod_authz_user"]
+        .iter()
+        .fold(site, |site, module| site.module(module))
+        .conf("WSGIPythonHome /no/such/home")
+        .conf(format!("<Location /a.txt>\nWSGIAccessScript {script}\n</Location>"))
+        .conf("<Location /b.txt>\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi")
+        .conf(format!("WSGIAuthUserScript {script}\nRequire valid-user\n</Location>"))
+        .start();
+    assert_eq!(server.get("/a.txt?yes").status, 403);
+    server.log().expect("WSGI0036: Python interpreter configuration failed in embedded mode: ");
+    server.log().expect("WSGI0001: ");
+    server.log().expect("WSGI0210: ");
+    server.log().expect("WSGI0057: ");
+    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let headers = [("Authorization", credentials.as_str())];
+    assert_eq!(server.request("GET", "/b.txt", &headers, b"").status, 500);
+    server.log().expect("WSGI0210: ");
+    server.stop();
+}
