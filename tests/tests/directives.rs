@@ -416,6 +416,14 @@ fn the_list_of_directives_has_each_with_its_help() {
     }
 }
 
+/// A site that serves a file from a directory with this `AllowOverride`.
+fn overridable(allowed: &str) -> Server {
+    let site = Site::new(Mpm::Event, &matrix::python()).one_child(8);
+    site.write("htdocs/d/a.txt", "a file");
+    let root = site.path("htdocs/d").display().to_string();
+    site.conf(format!("<Directory {root}>\nAllowOverride {allowed}\n</Directory>")).start()
+}
+
 #[test]
 fn htaccess_files_say_what_they_may_and_nothing_else() {
     for (allowed, letters) in
