@@ -90,7 +90,7 @@ log.propagate = False
                 log.error('')";
     let site = Site::new(Mpm::Event, &matrix::python())
         .log_level("warn wsgi:info")
-        .conf("ErrorLogFormat \"[%t] [%m:%l] [pid %P:tid %T] %M\\ at\\ %F\"");
+        .conf("ErrorLogFormat \"[%t] [%m:%l] [pid %P:tid %T] %E: %M\\ at\\ %F\"");
     let server = site.mount("/", "app.wsgi", &script(head, body)).start();
     assert_eq!(server.get("/").status, 200);
     for (number, level) in
