@@ -65,17 +65,19 @@ impl<'r> Request<'r> {
         let (headers, error_headers) = (self.headers_out(), self.error_headers_out());
         for (name, value) in head.headers {
             let text = pool.string(value);
-            if name.eq_ignore_ascii_case(b"Content-Type") {
+            // As it is usually written, which is quickly compared, or not.
+            let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
+            if is(b"Content-Type") {
                 // SAFETY: alive; the type is in the request's pool. Filters by type are added here.
                 unsafe { raw::ap_set_content_type(self.as_ptr(), text.as_ptr()) };
-            } else if name.eq_ignore_ascii_case(b"Content-Length") {
+            } else if is(b"Content-Length") {
                 if let Some(length) = decimal(value) {
                     // As `ap_set_content_length` does, less making the text anew.
                     // SAFETY: alive.
                     unsafe { (*self.as_ptr()).clength = length };
                     headers.set_borrowed(c"Content-Length", text);
                 }
-            } else if name.eq_ignore_ascii_case(b"WWW-Authenticate") {
+            } else if is(b"WWW-Authenticate") {
                 // Survives an error page.
                 error_headers.add_borrowed(pool.string(name), text);
             } else {

@@ -30,6 +30,7 @@ impl<'py> Bound<'py> {
     /// # Safety
     /// `ptr` is NULL with an exception set, or a reference that the caller owns and gives away,
     /// of an object of `py`'s interpreter.
+    #[inline]
     pub unsafe fn from_owned(py: Token<'py>, ptr: *mut ffi::PyObject) -> Result<'py, Bound<'py>> {
         match NonNull::new(ptr) {
             Some(ptr) => Ok(Bound { ptr, py }),
@@ -41,6 +42,7 @@ impl<'py> Bound<'py> {
     ///
     /// # Safety
     /// As [`Bound::from_owned`], but NULL comes without an exception.
+    #[inline]
     pub unsafe fn from_owned_or_none(
         py: Token<'py>,
         ptr: *mut ffi::PyObject,
@@ -52,6 +54,7 @@ impl<'py> Bound<'py> {
     ///
     /// # Safety
     /// `ptr` is NULL or points to a live object of `py`'s interpreter.
+    #[inline]
     pub unsafe fn from_borrowed(py: Token<'py>, ptr: *mut ffi::PyObject) -> Option<Bound<'py>> {
         let ptr = NonNull::new(ptr)?;
         // SAFETY: a live object, by contract; the thread is attached (token).
@@ -103,6 +106,7 @@ impl Clone for Bound<'_> {
 }
 
 impl Drop for Bound<'_> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: we own this reference (field invariant) and the thread is attached: `'py` is
         // alive, and `Token::detach` cannot be entered with a `Bound` inside.
@@ -142,6 +146,7 @@ impl Global {
     ///
     /// # Errors
     /// [`WrongInterpreter`] if `py` is attached to another interpreter.
+    #[inline]
     pub fn bind<'py>(&self, py: Token<'py>) -> std::result::Result<Bound<'py>, WrongInterpreter> {
         if self.interpreter != py.interpreter() {
             return Err(WrongInterpreter { object: self.interpreter, token: py.interpreter() });

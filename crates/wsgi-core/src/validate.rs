@@ -114,16 +114,17 @@ pub fn field(name: &[u8], value: &[u8]) -> Result<Field, Invalid> {
         return Err(Invalid::NameEmpty);
     }
     // Lengths first: most fields are settled by them.
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    // Then as they are usually written, which is quickly compared.
+    let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
     let known = match name.len() {
-        2 if is(b"te") => Some(Known::HopByHop),
-        7 if is(b"trailer") || is(b"upgrade") => Some(Known::HopByHop),
-        10 if is(b"keep-alive") => Some(Known::HopByHop),
-        10 if is(b"connection") => Some(Known::Connection),
-        12 if is(b"content-type") => Some(Known::ContentType),
-        14 if is(b"content-length") => Some(Known::ContentLength),
-        16 if is(b"proxy-connection") => Some(Known::HopByHop),
-        17 if is(b"transfer-encoding") => Some(Known::HopByHop),
+        2 if is(b"TE") => Some(Known::HopByHop),
+        7 if is(b"Trailer") || is(b"Upgrade") => Some(Known::HopByHop),
+        10 if is(b"Keep-Alive") => Some(Known::HopByHop),
+        10 if is(b"Connection") => Some(Known::Connection),
+        12 if is(b"Content-Type") => Some(Known::ContentType),
+        14 if is(b"Content-Length") => Some(Known::ContentLength),
+        16 if is(b"Proxy-Connection") => Some(Known::HopByHop),
+        17 if is(b"Transfer-Encoding") => Some(Known::HopByHop),
         _ => None,
     };
     if known.is_none() && !name.iter().all(|&byte| TOKEN[usize::from(byte)]) {
