@@ -13,7 +13,7 @@ mod retained;
 mod start;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use crate::client::Handles;
 use crate::config::Config;
 use crate::control::{FromParent, milliseconds};
 use crate::sys::{
-    Exit, Watch, monotonic_us, pair, reap, send, shared, shared_read_only, write_blob,
+    Exit, Watch, is_shut, monotonic_us, pair, reap, send, shared, shared_read_only, write_blob,
 };
 
 /// What a supervisor is started with.
@@ -111,10 +111,27 @@ impl<'r> Parent<'r> {
         let blob = write_blob(c"wsgi-config", &bytes)?;
         self.retained.set_config(blob);
         self.retained.set_program(launch.program.try_clone_to_owned()?);
+        if is_shut(self.retained.connections_fd()) {
+            self.replace_channel()?;
+        }
         if self.is_running() && self.tell(launch).is_ok() {
             return Ok((self.retained.supervisor, false));
         }
         Ok((self.start(launch)?, true))
+    }
+
+    /// Makes another channel for children that are made from now on. Only a supervisor that is started
+    /// with it can use it; it takes over the workers.
+    fn replace_channel(&mut self) -> io::Result<()> {
+        let (children, connections) = channel()?;
+        self.retained.set_channel(children, connections);
+        if let Some(pid) = self.supervisor() {
+            signal(&Watch::new(pid)?, Signal::KILL);
+            while self.is_running() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
     }
 
     /// Gives the groups their places on the board.
@@ -245,6 +262,13 @@ fn signal(watch: &Option<Watch>, signal: Signal) {
     }
 }
 
+/// The channel on which children ask for connections: their end and the supervisor's.
+fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (children, connections) = pair()?;
+    set_socket_timeout(&children, Timeout::Send, Some(CHANNEL))?;
+    Ok((children, connections))
+}
+
 fn make(capacity: Capacity) -> io::Result<Retained> {
     let board = shared(c"wsgi-board", capacity.board())?;
     // Marks it as being of this version, so that children can be made before there is a supervisor.
@@ -254,8 +278,7 @@ fn make(capacity: Capacity) -> io::Result<Retained> {
         io::Error::new(error.kind(), text)
     })?;
     let cells = shared(c"wsgi-cells", capacity.cells())?;
-    let (children, connections) = pair()?;
-    set_socket_timeout(&children, Timeout::Send, Some(CHANNEL))?;
+    let (children, connections) = channel()?;
     let (inlet, outlet) = pair()?;
     // As much room as we may have: each worker takes some.
     if set_socket_send_buffer_size_force(&inlet, STORE).is_err() {

@@ -185,6 +185,17 @@ impl Retained {
         replace(&mut self.config, blob);
     }
 
+    pub(super) fn connections_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: made by `Parent::new`; `set_channel` replaces it and closes the old one.
+        unsafe { BorrowedFd::borrow_raw(self.connections) }
+    }
+
+    /// The children's end of before stays open: this process may be one of them.
+    pub(super) fn set_channel(&mut self, children: OwnedFd, connections: OwnedFd) {
+        self.children = children.into_raw_fd();
+        replace(&mut self.connections, connections);
+    }
+
     pub(super) fn set_program(&mut self, program: OwnedFd) {
         replace(&mut self.program, program);
     }

@@ -18,7 +18,7 @@ use crate::board::{Board, Capacity, Cells, Slot, State};
 use crate::config::Config;
 use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, QuitReason};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Received, Watch, read_blob, reap, receive, set_cloexec};
+use crate::sys::{Exit, Received, Watch, is_shut, read_blob, reap, receive, set_cloexec};
 
 /// Numbers of the descriptors that the supervisor is started with.
 pub(crate) mod given {
@@ -463,6 +463,13 @@ impl Supervisor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return,
             };
+            if received.length == 0 && is_shut(self.children.as_fd()) {
+                let text = "A child of the server has shut down the channel on which children ask \
+                            for connections; it is there again after a restart of the server.";
+                self.machine.logger.say(3, text);
+                let _ = epoll::delete(&self.machine.epoll, &self.children);
+                return;
+            }
             let (Ok(connect), [end]) =
                 (Connect::decode(&buffer[..received.length]), &received.fds[..])
             else {

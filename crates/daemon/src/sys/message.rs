@@ -165,6 +165,15 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
     if result < 0 { 0 } else { count.max(0) as usize }
 }
 
+/// Whether nothing will come on a socket any more: the other end is closed, or somebody who has it has
+/// shut it down. A message may be empty, so receiving nothing does not say so.
+pub(crate) fn is_shut(socket: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -200,6 +209,17 @@ mod tests {
             receive(far.as_fd(), &mut buffer, false).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
+    }
+
+    #[test]
+    fn an_empty_message_is_no_end() {
+        let (near, far) = pair().unwrap();
+        send(near.as_fd(), b"", &[], false).unwrap();
+        assert!(!is_shut(far.as_fd()));
+        assert_eq!(receive(far.as_fd(), &mut [0; 8], false).unwrap().length, 0);
+        let same = near.try_clone().unwrap();
+        rustix::net::shutdown(&same, rustix::net::Shutdown::Write).unwrap();
+        assert!(is_shut(far.as_fd()), "though it is open");
     }
 
     #[test]

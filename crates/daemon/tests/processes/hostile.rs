@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use daemon::client::ErrorKind;
 use daemon::config::Group;
 use daemon::control::{Connect, FromWorker, Retire};
 use daemon::wire::Record;
@@ -21,6 +22,7 @@ crate::tests! {
     a_worker_that_is_never_ready_and_ignores_signals
     status_memory_that_is_nonsense
     rubbish_from_a_child
+    a_channel_that_a_child_has_shut_down
     a_group_that_always_reloads_leaves_others_their_turn
 }
 
@@ -219,5 +221,31 @@ fn a_group_that_always_reloads_leaves_others_their_turn() {
     let response = server.get("hello");
     assert!(response.is_hello() && response.name.ends_with("version two"), "{response:?}");
     assert!(server.ask("bad", "hello", &Ask::default()).is_hello(), "it serves all the same");
+    server.stop();
+}
+
+fn a_channel_that_a_child_has_shut_down() {
+    let mut server = Server::new(vec![group("g", 1, 2)]);
+    let pid = server.pid();
+    let first = server.supervisor();
+    rustix::net::shutdown(server.channel(), rustix::net::Shutdown::Both).unwrap();
+    server.until_logged("has shut down the channel");
+    // What there is goes on, and the supervisor has nothing to do.
+    assert_eq!(server.pid(), pid);
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = used();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(used() - before < 10, "hundredths of a second: {}", used() - before);
+    // A new child cannot connect, until the server is restarted.
+    server.renew();
+    let error = server.get("hello").error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::NoSupervisor);
+    server.restart(vec![Group { keep: true, ..group("g", 1, 2) }]);
+    assert_eq!(server.text("hello"), "Hello");
+    assert_ne!(server.supervisor(), first);
     server.stop();
 }
