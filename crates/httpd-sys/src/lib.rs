@@ -63,7 +63,10 @@ pub use module::{Module, Record, is_loaded};
 pub use mpm::{Mpm, add_version_component, compiled_version, server_built, server_description};
 pub use optional::{ssl_is_https, ssl_variable};
 pub use output::{Flush, Head};
-pub use parent::{ProcessEnded, Relay, Retain, fork_relay, is_exiting, look_after, with_retained};
+pub use parent::{
+    ProcessEnded, Relay, Retain, fork_relay, ignore_end_of_child, is_exiting, look_after,
+    wake_at_end_of_child, with_retained,
+};
 pub use pool::Pool;
 pub use regex::{Captures, Regex};
 pub use request::{FileType, PathInfo, Request};

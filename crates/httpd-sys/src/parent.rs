@@ -107,6 +107,55 @@ unsafe extern "C" fn maintenance<M: Module, E: ProcessEnded>(
     });
 }
 
+/// Has the end of a child wake the parent, until the configuration's pool is cleared.
+///
+/// The parent of a threaded MPM looks after its children once a second, so in a graceful restart a
+/// child that was the last to serve may be replaced up to a second after its end. Its sleep is a
+/// `select`, which any handler of a signal ends. Where somebody else handles the signal already, it
+/// is theirs. In the parent's only thread, while the configuration is complete.
+pub fn wake_at_end_of_child(config: Pool<'_>) {
+    if !handle_end_of_child(libc::SIG_DFL, end_of_child as *const () as usize) {
+        return;
+    }
+    let parent = std::process::id();
+    // The handler is code of this image, which may be unloaded once the pool is gone (A13).
+    config.at_end(move || {
+        if std::process::id() == parent {
+            handle_end_of_child(end_of_child as *const () as usize, libc::SIG_DFL);
+        }
+    });
+}
+
+/// Undoes [`wake_at_end_of_child`] in a child: what it runs should find the signal as usual. Before
+/// it has threads.
+pub fn ignore_end_of_child() {
+    handle_end_of_child(end_of_child as *const () as usize, libc::SIG_DFL);
+}
+
+/// It is enough that it is called.
+extern "C" fn end_of_child(_: c_int) {}
+
+/// Replaces the handler of SIGCHLD if it is `from`; says whether it was.
+fn handle_end_of_child(from: libc::sighandler_t, to: libc::sighandler_t) -> bool {
+    // SAFETY: plain structures, filled before they are used. The handler does nothing, which is
+    // allowed at any time, and is there as long as it is installed (A13). Calls that other parts of
+    // the server wait in are begun again; `select` never is.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGCHLD, ptr::null(), &mut action) != 0
+            || action.sa_sigaction != from
+        {
+            return false;
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = to;
+        action.sa_flags =
+            if to == libc::SIG_DFL { 0 } else { libc::SA_RESTART | libc::SA_NOCLDSTOP };
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGCHLD, &action, ptr::null_mut()) == 0
+    }
+}
+
 /// Whether the server ends, as opposed to reading its configuration again.
 pub fn is_exiting() -> bool {
     // SAFETY: the query changes nothing.

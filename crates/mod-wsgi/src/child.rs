@@ -62,6 +62,7 @@ pub(crate) struct Start;
 impl ChildInit for Start {
     fn run(pool: Pool<'_>, server: Server<'_>) {
         groups::start(server);
+        httpd_sys::ignore_end_of_child();
         daemon::join(server);
         let Some(main) = server.config::<Wsgi>() else {
             return;

@@ -17,7 +17,7 @@ use daemon::config::Config;
 use daemon::parent::{Launch, Parent, Retained};
 use httpd_sys::{
     Monitor, Mpm, PostConfigPass, ProcessEnded, Retain, Server, is_exiting, look_after,
-    with_retained,
+    wake_at_end_of_child, with_retained,
 };
 
 use super::{groups, relay};
@@ -70,6 +70,12 @@ pub(crate) fn configure(pass: &PostConfigPass<'_>) -> Result<(), String> {
     });
     let (pid, _) = told.map_err(|error| format!("Daemon mode is not available: {error}."))?;
     look_after::<Wsgi, Supervisor>(pass.config, server, pid);
+    if !defined.is_empty()
+        && !Mpm.single_process()
+        && [&b"event"[..], b"worker"].contains(&Mpm.name())
+    {
+        wake_at_end_of_child(pass.config);
+    }
     let limit = stop_limit(&defined);
     let parent = std::process::id();
     pass.config.at_end(move || {
