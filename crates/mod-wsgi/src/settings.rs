@@ -232,6 +232,8 @@ pub(crate) struct Global {
     pub(crate) per_interpreter_gil: Option<bool>,
     /// `WSGISoleTenant`.
     pub(crate) sole_tenant: Option<bool>,
+    /// `WSGISwapConcurrency`.
+    pub(crate) swap_concurrency: Option<u32>,
     /// `WSGIRestrictEmbedded`.
     pub(crate) restrict_embedded: Option<bool>,
     /// `WSGIRestrictStdin`.

@@ -24,8 +24,9 @@ const IDLE: Duration = Duration::from_secs(30);
 const OVERDUE: Duration = Duration::from_secs(5);
 
 /// How many groups may change their workers at a time.
-pub(super) fn swaps(_: Server<'_>) -> u32 {
-    1
+pub(super) fn swaps(server: Server<'_>) -> u32 {
+    let configured = server.config::<Wsgi>().and_then(|it| it.global.swap_concurrency);
+    configured.unwrap_or(1)
 }
 
 /// What the supervisor is told of the groups.

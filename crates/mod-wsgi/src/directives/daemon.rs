@@ -34,6 +34,20 @@ impl<R: 'static> Entries<R> {
             }),
         },
         Directive {
+            name: c"WSGISwapConcurrency",
+            contexts: Contexts::SERVER,
+            help: c"Number of process groups that may replace their processes at a time.",
+            default: "1",
+            setter: Setter::Word(|target, number| {
+                let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+                let number = number.filter(|number| (1..=MOST_SWAPS).contains(number));
+                target.global.swap_concurrency = Some(number.ok_or_else(|| {
+                    format!("WSGISwapConcurrency must be a number from 1 to {MOST_SWAPS}.")
+                })?);
+                Ok(())
+            }),
+        },
+        Directive {
             name: c"WSGISocketPrefix",
             contexts: Contexts::SERVER,
             help: c"Path prefix for the daemon process sockets.",
@@ -75,6 +89,9 @@ impl<R: 'static> Entries<R> {
 
 const GLOBAL: &[u8] = b"%{GLOBAL}";
 
+/// As many groups as there can be of use.
+const MOST_SWAPS: u32 = 1000;
+
 /// Longest path of the server's library.
 const MAX_PATH: usize = 4096;
 
@@ -106,6 +123,16 @@ mod tests {
 
     use super::super::tests::{read, refused};
     use super::*;
+
+    #[test]
+    fn groups_that_swap_at_a_time() {
+        let read = read("WSGISwapConcurrency 4").unwrap();
+        assert_eq!(read.global.swap_concurrency, Some(4));
+        for wrong in ["0", "-1", "many", "1001"] {
+            let text = "WSGISwapConcurrency must be a number from 1 to 1000.";
+            refused(&format!("WSGISwapConcurrency {wrong}"), text);
+        }
+    }
 
     #[test]
     fn groups_in_order() {
