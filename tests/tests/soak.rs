@@ -1,4 +1,4 @@
-//! Five minutes of everything at once: requests to several interpreters, scripts that change,
+//! Five minutes each of everything at once, in both modes: requests to several interpreters, scripts that change,
 //! graceful restarts. No request fails, nothing crashes, nothing grows.
 //!
 //! The nightly tier only. `WSGI_TEST_SOAK` is another number of seconds, in any tier.
@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tests::process::Process;
-use tests::{Mpm, Server, Site, http, matrix};
+use tests::{Mode, Mpm, Server, Site, http, matrix};
 
 const GROUPS: [&str; 4] = ["%{GLOBAL}", "one", "two", "three"];
 
@@ -120,10 +120,11 @@ fn slopes_are_those_of_lines() {
     assert!(line(0.0).slope().abs() < 1e-9);
 }
 
-/// Clients ask for `time` while scripts change; `each_second` is called, too.
+/// Clients ask for `time` while a script changes after each `pause`; `each_second` is called, too.
 fn load(
     server: &mut Server,
     scripts: &[PathBuf],
+    pause: Duration,
     time: Duration,
     mut each_second: impl FnMut(&mut Server, f64),
 ) -> usize {
@@ -151,7 +152,7 @@ fn load(
                     break;
                 }
                 replace(&scripts[number % scripts.len()], &version(number));
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(pause);
             }
         });
         let began = Instant::now();
@@ -180,8 +181,10 @@ fn sample(sizes: &mut Sizes, process: Process, at: f64) {
     sizes.0.push((at, process.stats().unwrap().rss as f64));
 }
 
-fn soak(mpm: Mpm, seconds: u64) {
-    let site = Site::new(mpm, &matrix::python()).log_level("warn");
+fn soak(mode: Mode, mpm: Mpm, seconds: u64) {
+    let site = Site::new(mpm, &matrix::python()).mode(mode).log_level("warn");
+    // In daemon mode each change is new processes.
+    let pause = Duration::from_millis(if mode == Mode::Daemon { 1000 } else { 200 });
     let mut site = if mpm.threaded() {
         site.one_child(8)
     } else {
@@ -202,22 +205,22 @@ fn soak(mpm: Mpm, seconds: u64) {
     let half = Duration::from_secs(seconds / 2);
     let mut child = Sizes::default();
     let before = server.children();
-    let count = load(&mut server, &scripts, half, |server, at| {
+    let count = load(&mut server, &scripts, pause, half, |server, at| {
         let oldest = server.children()[0];
         sample(&mut child, oldest, at);
     });
     assert_eq!(server.children().first(), before.first(), "the child is another one");
     let mut parent = Sizes::default();
     let mut restarts = 0;
-    let restarted = load(&mut server, &scripts, half, |server, at| {
+    let restarted = load(&mut server, &scripts, pause, half, |server, at| {
         if at as u64 % 5 == 4 {
             server.graceful();
             restarts += 1;
         }
         sample(&mut parent, server.parent(), at);
     });
-    child.report(&format!("a child under {mpm}, {count} requests:"), GROWTH);
-    let who = format!("the parent under {mpm}, {restarts} restarts, {restarted} requests:");
+    child.report(&format!("a child, {mode} {mpm}, {count} requests:"), GROWTH);
+    let who = format!("the parent, {mode} {mpm}, {restarts} restarts, {restarted} requests:");
     parent.report(&who, PARENT_GROWTH);
     assert!(restarts > 0 && count > 100 && restarted > 100);
     server.stop();
@@ -230,10 +233,11 @@ fn nothing_fails_or_grows() {
         return;
     }
     let seconds = seconds.unwrap_or(300);
-    soak(Mpm::Event, seconds);
+    soak(Mode::Embedded, Mpm::Event, seconds);
+    soak(Mode::Daemon, Mpm::Event, seconds);
     matrix::for_each_mpm(|mpm| {
         if mpm != Mpm::Event {
-            soak(mpm, seconds / 2);
+            soak(Mode::Embedded, mpm, seconds / 2);
         }
     });
 }
