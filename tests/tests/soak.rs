@@ -1,5 +1,5 @@
-//! Five minutes each of everything at once, in both modes: requests to several interpreters, scripts that change,
-//! graceful restarts. No request fails, nothing crashes, nothing grows.
+//! Five minutes of everything at once, in each mode: requests to several interpreters, scripts that
+//! change, graceful restarts. No request fails, nothing crashes, nothing grows.
 //!
 //! The nightly tier only. `WSGI_TEST_SOAK` is another number of seconds, in any tier.
 
