@@ -23,6 +23,8 @@ fn serve(script: &str) -> Server {
         .conf("SetEnvIf X-Mode ^daemon$ test.group=d")
         .conf("WSGIProcessGroup %{ENV:test.group}\nWSGIApplicationGroup %{GLOBAL}")
         .conf(format!("SetEnv test.dir {}", notes.display()))
+        // An application that answers without the body is not asked before it is there, otherwise.
+        .conf("<Location /refuses>\nWSGIBufferRequests Off\n</Location>")
         .mount("/", "app.wsgi", script)
         .start();
     server.log().allow("[wsgi:error]");

@@ -53,6 +53,29 @@ struct Seen {
     failures: Vec<String>,
 }
 
+/// The longest times without an answer.
+#[derive(Clone, Copy, Debug)]
+struct Gaps {
+    application: Duration,
+    file: Duration,
+}
+
+/// Runs a test whose gaps are judged. A request that fails fails it at once; a gap only if it is there
+/// each time, for a machine with other things to do has gaps of its own.
+#[track_caller]
+fn judge(test: impl Fn() -> Gaps) {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let gaps = test();
+        // A parent that looks after its children once a second would leave a gap for files, too.
+        if gaps.application <= GAP + gaps.file && gaps.file < Duration::from_millis(500) {
+            return;
+        }
+        all.push(gaps);
+    }
+    panic!("too long without an answer: {all:?}");
+}
+
 /// Clients without a pause, and one that asks for a file.
 struct Clients {
     stop: Arc<AtomicBool>,
@@ -102,9 +125,9 @@ impl Clients {
         }));
     }
 
-    /// Stops them, a moment later; the longest time in which there was no file.
+    /// Stops them, a moment later.
     #[track_caller]
-    fn finish(mut self) -> Duration {
+    fn finish(mut self) -> Gaps {
         thread::sleep(Duration::from_millis(500));
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
@@ -116,10 +139,9 @@ impl Clients {
         let count = seen.answers.len();
         assert!(failures.is_empty(), "{} of {count}: {:?}", failures.len(), failures[0]);
         assert!(count > 100, "only {count} answers");
-        let (gap, of_file) = (longest(seen.answers), longest(file.answers));
-        assert!(gap <= GAP + of_file, "{gap:?} without an answer, a file {of_file:?}, of {count}");
-        matrix::note(&format!("{count} answers, longest gap {gap:?}, of a file {of_file:?}"));
-        of_file
+        let gaps = Gaps { application: longest(seen.answers), file: longest(file.answers) };
+        matrix::note(&format!("{count} answers, {gaps:?}"));
+        gaps
     }
 }
 
@@ -154,9 +176,9 @@ fn await_others(server: &Server, before: &[u32]) {
     assert!(others.is_some(), "{before:?}, then {:?}\n{}", pids(server), server.log().text());
 }
 
-fn with_each_number(test: impl Fn(&str)) {
+fn with_each_number(test: impl Fn(&str) -> Gaps) {
     for options in ["processes=1", "processes=2"] {
-        test(options);
+        judge(|| test(options));
     }
 }
 
@@ -171,8 +193,9 @@ fn a_changed_script() {
         std::fs::rename(new, server.site().path("app.wsgi")).unwrap();
         let changed = wait_for(SOON, || text(&server).starts_with("v2 ").then_some(()));
         assert!(changed.is_some(), "nobody has the new code");
-        clients.finish();
+        let gaps = clients.finish();
         server.stop();
+        gaps
     });
 }
 
@@ -188,8 +211,9 @@ fn a_signal_to_the_processes() {
             Process { pid: *pid }.signal(Signal::USR1);
         }
         await_others(&server, &before);
-        clients.finish();
+        let gaps = clients.finish();
         server.stop();
+        gaps
     });
 }
 
@@ -205,12 +229,13 @@ fn maximum_requests() {
             now.iter().all(|pid| !before.contains(pid)).then_some(())
         });
         assert!(replaced.is_some(), "{}", server.log().text());
-        clients.finish();
+        let gaps = clients.finish();
         server.stop();
+        gaps
     });
 }
 
-fn graceful(mpm: Mpm) {
+fn graceful(mpm: Mpm) -> Gaps {
     let mut server = site(mpm, "").start();
     text(&server);
     let before = pids(&server);
@@ -218,24 +243,27 @@ fn graceful(mpm: Mpm) {
     thread::sleep(Duration::from_millis(300));
     server.graceful();
     await_others(&server, &before);
-    let of_file = clients.finish();
-    // A parent that looks after its children once a second would leave a gap for files, too.
-    assert!(of_file < Duration::from_millis(500), "{of_file:?} without a file");
+    let gaps = clients.finish();
     server.stop();
+    gaps
 }
 
 #[test]
 fn a_graceful_restart_under_event() {
-    graceful(Mpm::Event);
+    judge(|| graceful(Mpm::Event));
 }
 
 #[test]
 fn a_graceful_restart_under_worker() {
-    graceful(Mpm::Worker);
+    judge(|| graceful(Mpm::Worker));
 }
 
 #[test]
 fn a_deployment_with_a_syntax_error() {
+    judge(deploy_a_syntax_error);
+}
+
+fn deploy_a_syntax_error() -> Gaps {
     let server = site(Mpm::Event, "").start();
     text(&server);
     let before = pids(&server);
@@ -247,7 +275,7 @@ fn a_deployment_with_a_syntax_error() {
     thread::sleep(Duration::from_secs(1));
     assert_eq!(pids(&server), before);
     assert!(text(&server).starts_with("v1 "));
-    clients.finish();
+    let gaps = clients.finish();
     let errors = server.log().matching("SyntaxError: invalid syntax").len();
     assert_eq!(errors, 1, "{}", server.log().text());
     for line in
@@ -257,6 +285,7 @@ fn a_deployment_with_a_syntax_error() {
     }
     server.log().expect("the script cannot be loaded");
     server.stop();
+    gaps
 }
 
 #[test]
