@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, pread};
 use rustix::net::{RecvFlags, recv};
@@ -102,7 +103,12 @@ pub struct Stream<'a> {
     sent: usize,
     /// The rest of a LOG frame that did not go out whole.
     pending: Vec<u8>,
+    /// When it was last asked whether anybody is there; `None` before there was reason to.
+    looked: Option<Instant>,
 }
+
+/// Between two looks at whether anybody is there, while a response goes out.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Room for the body in one read.
 const ROOM: usize = 64 << 10;
@@ -140,6 +146,7 @@ impl<'a> Stream<'a> {
             phase: Phase::Before,
             sent: 0,
             pending: Vec::new(),
+            looked: None,
         }
     }
 
@@ -348,6 +355,10 @@ impl<'a> Stream<'a> {
         let cut = how.has(Send::TRUNCATED);
         let end = how.has(Send::END) && !cut;
         if self.sent == 0 {
+            if self.phase == Phase::Body && self.is_abandoned() {
+                self.phase = Phase::Broken;
+                return Err(Error::gone());
+            }
             if !self.settle(wait)? || !self.flush_pending(wait)? {
                 return if wait { Err(Error::slow()) } else { Ok(false) };
             }
@@ -386,6 +397,18 @@ impl<'a> Stream<'a> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether the child has given the request up, asked now and then. It keeps its end open until we
+    /// are done, so a response with long pauses would go into the socket's buffer for long.
+    fn is_abandoned(&mut self) -> bool {
+        let now = Instant::now();
+        let looked = self.looked.get_or_insert(now);
+        if now - *looked < LOOK {
+            return false;
+        }
+        *looked = now;
+        self.client_gone()
     }
 
     /// Gets out what is left of a LOG frame.
