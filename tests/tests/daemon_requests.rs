@@ -23,8 +23,8 @@ fn serve(script: &str) -> Server {
         .conf("SetEnvIf X-Mode ^daemon$ test.group=d")
         .conf("WSGIProcessGroup %{ENV:test.group}\nWSGIApplicationGroup %{GLOBAL}")
         .conf(format!("SetEnv test.dir {}", notes.display()))
-        // An application that answers without the body is not asked before it is there, otherwise.
-        .conf("<Location /refuses>\nWSGIBufferRequests Off\n</Location>")
+        // Here it is the application that reads the client's body.
+        .conf("<LocationMatch ^/(refuses|both)>\nWSGIBufferRequests Off\n</LocationMatch>")
         .mount("/", "app.wsgi", script)
         .start();
     server.log().allow("[wsgi:error]");
@@ -136,6 +136,10 @@ def application(environ, start_response):
     def endless():
         while True:
             yield b'x' * 10000
+    def ticks():
+        while True:
+            yield b'tick'
+            time.sleep(0.25)
     def paused():
         yield b'first'
         wait('go')
@@ -152,6 +156,8 @@ def application(environ, start_response):
         return both_ways()
     if path == '/endless':
         return Body(endless())
+    if path == '/ticks':
+        return Body(ticks())
     return Body(paused())
 "#;
 
@@ -222,8 +228,15 @@ fn d02b_upload_and_response_do_not_block_each_other() {
 
 #[test]
 fn a_client_that_goes_ends_the_response() {
+    // As fast as it can, and with so little at a time that no buffer fills for long.
+    for path in ["/endless", "/ticks"] {
+        goes_within(path);
+    }
+}
+
+fn goes_within(path: &str) {
     let server = serve(STEPS);
-    let mut connection = ask(&server, "GET", "/endless", &[]);
+    let mut connection = ask(&server, "GET", path, &[]);
     assert_eq!(connection.response_head().unwrap().status, 200);
     connection.abort().unwrap();
     await_note(&server, "closed");
