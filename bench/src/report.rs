@@ -70,16 +70,16 @@ pub(crate) fn heading(lab: &Lab) -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.and_then(|rest| rest.split_once(": ")).map_or("unknown", |(_, name)| name);
-    let peers: Vec<String> =
-        lab.peers.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let peers: String =
+        lab.peers.packages.iter().map(|(name, version)| format!("{name} {version}, ")).collect();
     format!(
-        "{}, {} x {model}, Linux {}; Apache {} event, Python {}, {}, wrk {}; this module at {}.\n\n",
+        "{}, {} x {model}, Linux {}; Apache {} event, Python {}, {}wrk {}; this module at {}.\n\n",
         ask("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         crate::accounting::processors(),
         ask("uname", &["-r"]),
         lab.apache.version,
         lab.peers.version,
-        peers.join(", "),
+        peers,
         wrk::version(),
         ask("git", &["describe", "--always", "--dirty"]),
     )
