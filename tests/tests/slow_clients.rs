@@ -494,3 +494,63 @@ fn over_http_2() {
     expect_pattern(&output.stdout);
     server.stop();
 }
+
+#[test]
+fn through_filters_that_keep_data() {
+    let openssl = Command::new("openssl").arg("version").output();
+    let modules = ["mod_ssl", "mod_socache_shmcb", "mod_deflate", "mod_filter"];
+    let there = modules.iter().all(|name| Setup::get().loadable(name).is_some());
+    let Some(_) = curl().filter(|_| openssl.is_ok() && there) else {
+        matrix::skip("TLS", "there is no mod_ssl, mod_deflate, openssl or curl");
+        return;
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = modules.iter().fold(site(), |site, name| site.module(name));
+    let (key, certificate) = (site.path("key.pem"), site.path("cert.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = site
+        .conf(format!("Listen 127.0.0.1:{port}\n<VirtualHost 127.0.0.1:{port}>\nSSLEngine On"))
+        .conf(format!("SSLCertificateFile {}", certificate.display()))
+        .conf(format!("SSLCertificateKeyFile {}", key.display()))
+        .conf("ServerName localhost\n</VirtualHost>")
+        .conf("<Location /chunked>\nSetOutputFilter DEFLATE\n</Location>")
+        .start();
+    server.log().allow("[ssl:");
+    timed(&server, "/");
+    let mut done = 0;
+    for path in ["/big", "/chunked"] {
+        let mut child = Command::new("curl")
+            .args(["-k", "-sS", "-N", "--compressed", "--http1.1", "--max-time", "30"])
+            .arg(format!("https://127.0.0.1:{port}{path}"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It waits for us to read, and Apache for it, but not the process.
+        done += 1;
+        await_counts(&server, (done, 0));
+        let mut body = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut body).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(body.len(), BIG, "{path}");
+        expect_pattern(&body);
+    }
+    // Events are not kept by them either.
+    let file = worst_of_a_file(&server);
+    let mut child = Command::new("curl")
+        .args(["-k", "-sS", "-N", "--http1.1", "--max-time", "20"])
+        .arg(format!("https://127.0.0.1:{port}/events"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    expect_in_time(lateness(BufReader::new(child.stdout.take().unwrap())), file);
+    assert!(child.wait().unwrap().success());
+    server.stop();
+}
