@@ -44,8 +44,18 @@ pub(crate) struct Args {
     setup: setup::Options,
 }
 
+/// Undoes that a shell has jobs in the background ignore Ctrl-C, and `nohup` a hang-up: programs that
+/// tests start would inherit it, and some tests send them just these signals.
+fn heed_signals() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        // SAFETY: the default action, before there are threads that could care.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Runs the task. Steps that fail are reported here; an error is something else.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    heed_signals();
     let mut steps = Steps::new(Box::new(std::io::stdout()));
     let done = all(args, &mut steps);
     steps.summary();
