@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tests::{Mpm, Package, Python, Setup, Site, matrix};
+use tests::{Mpm, Package, Site, matrix};
 
 const WHERE: &str = "
 import sys
@@ -46,7 +46,7 @@ else:
     raise AssertionError('no warning')
 ";
 
-fn serves(python: &Python, package: &Package) {
+fn serves(package: &Package) {
     let home = package.prefix.display().to_string();
     let config = package.says(&["module-config"]);
     let module = package.says(&["module-location"]);
@@ -55,11 +55,9 @@ fn serves(python: &Python, package: &Package) {
         format!("LoadModule wsgi_module \"{}\"\nWSGIPythonHome \"{home}\"\n", module.trim_end())
     );
     let server = Site::plain(Mpm::Event).conf(config).mount("/", "where.wsgi", WHERE).start();
-    let others = &Setup::get().pythons;
-    if others.iter().any(|it| it.version == python.version && it != python) {
-        server.log().allow("Compiled for Python/");
-        server.log().allow("Runtime using Python/");
-    }
+    // A wheel's engine may be of another patch level than the Python that installs it.
+    server.log().allow("Compiled for Python/");
+    server.log().allow("Runtime using Python/");
     assert_eq!(server.get("/").with_status(200).text(), home);
     server.stop();
 }
@@ -76,7 +74,7 @@ fn a_wheel_installs_without_a_compiler_and_serves() {
         assert_eq!(version, format!("mod_wsgi-express {}\n", env!("CARGO_PKG_VERSION")));
         let checked = package.python().args(["-c", RECORD]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-        serves(python, &package);
+        serves(&package);
     }
 }
 
@@ -86,6 +84,6 @@ fn pip_builds_and_installs_the_source() {
     if matrix::nightly("pip install of the source") {
         let python = matrix::python();
         let package = Package::of_source(&python);
-        serves(&python, &package);
+        serves(&package);
     }
 }
