@@ -81,8 +81,11 @@ const BLOCK: usize = 64 << 10;
 const BIG: usize = 128 * BLOCK;
 
 fn site() -> Site {
-    let site = Site::new(Mpm::Event, &matrix::python());
-    site.one_child(48)
+    under(Mpm::Event).one_child(48)
+}
+
+fn under(mpm: Mpm) -> Site {
+    Site::new(mpm, &matrix::python())
         .conf("WSGIDaemonProcess four threads=4\nWSGIProcessGroup four\nWSGIApplicationGroup x")
         .mount("/", "app.wsgi", SCRIPT)
 }
@@ -225,7 +228,11 @@ fn eight_slow_uploads_and_eight_slow_readers() {
 
 #[test]
 fn what_waited_is_complete_and_in_order() {
-    let server = site().start();
+    matrix::for_each_mpm(complete_and_in_order);
+}
+
+fn complete_and_in_order(mpm: Mpm) {
+    let server = under(mpm).start();
     for path in ["/big", "/chunked"] {
         let connection = reader(server.address(), path);
         let before = counts(&server).0;
