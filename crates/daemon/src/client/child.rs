@@ -68,6 +68,10 @@ pub(super) struct Chosen<'c> {
 
 /// Memory for reading responses.
 const ROOM: usize = 64 << 10;
+/// A child may know of a group for so long before the supervisor does.
+const UNTOLD: Duration = Duration::from_secs(1);
+/// Between two looks meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a full group is left alone before it is looked at again.
 const FULL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
@@ -112,11 +116,17 @@ impl Child {
     ) -> Result<Chosen<'_>, Error> {
         self.abandoned.sweep(&self.board, &self.area);
         let mut pause = FULL.0;
+        let told = (Instant::now() + UNTOLD).min(until);
         loop {
             let version = self.board.version(group.entry.group);
             let left = until.saturating_duration_since(Instant::now());
             let Some((slot, load)) = self.least(group, generation) else {
                 let (kind, text) = match self.board.status(group.entry.group) {
+                    // A group that comes again is as it was left until the supervisor has heard.
+                    Status::Down if Instant::now() < told => {
+                        self.board.wait(group.entry.group, version, left.min(LOOK));
+                        continue;
+                    }
                     Status::Down => (ErrorKind::Down, "the process group is not run"),
                     Status::Service => (ErrorKind::Service, "the process group takes no requests"),
                     Status::Failing => (ErrorKind::Failing, "its processes cannot be started"),
