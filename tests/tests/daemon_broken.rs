@@ -177,8 +177,7 @@ fn groups_come_change_and_go() {
     // And come again.
     write(&[("one", "processes=2")]);
     server.graceful();
-    let works = wait_for(SOON, || (server.get("/one").status == 200).then_some(()));
-    assert!(works.is_some(), "{}", server.log().text());
+    assert_eq!(server.get("/one").status, 200, "{}", server.log().text());
     let two = wait_for(SOON, || (server.workers("one").len() == 2).then_some(()));
     assert!(two.is_some(), "{:?}", server.workers("one"));
     server.stop();
