@@ -11,9 +11,6 @@ use tests::{Express, Package, matrix};
 
 const CASES: &str = include_str!("../../crates/express/tests/table/cases.txt");
 
-/// Directives that options lead to and that are not there yet: Apache says so when it starts.
-const MISSING: [&str; 1] = ["WSGIIgnoreActivity"];
-
 #[test]
 fn apache_takes_what_every_option_makes() {
     if !matrix::nightly("every option's configuration in a real Apache") {
@@ -55,10 +52,7 @@ fn apache_takes_what_every_option_makes() {
         test.arg("configtest").env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let output = test.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let known = MISSING.iter().any(|name| said.contains(&format!("Invalid command '{name}'")));
-        if known {
-            matrix::note(&format!("not yet: {case}"));
-        } else if !output.status.success() {
+        if !output.status.success() {
             wrong.push(format!("{case}\n  {said}"));
         }
     }
