@@ -58,9 +58,11 @@ def application(environ, start_response):
     name = environ['PATH_INFO'].strip('/')
     if name:
         path = os.path.join(environ['test.dir'], name)
-        with open(path + '.new', 'w') as file:
+        # Several requests may say it at once.
+        new = '%s.%d.new' % (path, threading.get_ident())
+        with open(new, 'w') as file:
             file.write(str(os.getpid()))
-        os.rename(path + '.new', path)
+        os.rename(new, path)
         globals()[name]()
     start_response('200 OK', [])
     return [str(os.getpid()).encode()]

@@ -131,33 +131,39 @@ impl Process {
             _ => name,
         };
         let size = self.replicas(name);
+        let mut is_new = false;
         let make = || -> &'static Pool {
+            is_new = true;
             let members = RwLock::default();
             Box::leak(Box::new(Pool {
                 name: reported.to_vec(),
-                size,
+                size: size.unwrap_or(1),
                 members,
                 unfinished: Mutex::default(),
             }))
         };
-        // Another thread may have been first.
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(name.to_vec()).or_insert_with(make)
-    }
-
-    /// How many interpreters the group of this name may have.
-    fn replicas(&self, name: &[u8]) -> usize {
-        let settings = self.settings.of(name);
-        if settings.replicas < 2 {
-            return 1;
-        }
-        if name.is_empty() || !settings.own_gil || !Options::OWN_GIL {
+        let pool = {
+            // Another thread may have been first.
+            let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+            *pools.entry(name.to_vec()).or_insert_with(make)
+        };
+        if is_new && size.is_none() {
             let title = interpreter_name(name);
             let place = self.settings.place();
             log::coded(&self.log, &WSGI1104.message([&title, &place]));
-            return 1;
         }
-        settings.replicas as usize
+        pool
+    }
+
+    /// How many interpreters the group of this name may have; `None` if it wants more than it can
+    /// have, which is one.
+    fn replicas(&self, name: &[u8]) -> Option<usize> {
+        let settings = self.settings.of(name);
+        if settings.replicas < 2 {
+            return Some(1);
+        }
+        let can = !name.is_empty() && settings.own_gil && Options::OWN_GIL;
+        can.then_some(settings.replicas as usize)
     }
 
     /// A member of a pool, made if it must be. The calling thread is detached.
