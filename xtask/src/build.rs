@@ -54,7 +54,7 @@ pub(crate) struct Dist {
 /// The largest module we are willing to hand out: it is mapped by every child of every Apache, which
 /// share it. A bound against accidents (something large linked in), above what it is; four fifths of
 /// that are code, and a tenth is what the standard library has for backtraces.
-const LARGEST_MODULE: u64 = 1_250_000;
+const LARGEST_MODULE: u64 = 1 << 20;
 
 impl Dist {
     /// Where a build goes.
