@@ -9,11 +9,18 @@
 //! `apr_time_t`; 0 is "not known".
 
 use std::ffi::c_void;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::abi::Header;
 use crate::failure::Failure;
 use crate::hook::{Hook, TakeName, Verdict};
 use crate::slice::{Bytes, Pair, Slice};
+
+/// Now, as times are written here.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// A Python version.
 #[repr(C)]

@@ -124,8 +124,8 @@ pub struct Config {
     pub destroy: bool,
     /// Level of the log of what belongs to no request, as in [`crate::Level`].
     pub log_level: u32,
-    /// How long the end may take, in milliseconds; 0 for any time.
-    pub shutdown_ms: u32,
+    /// How long the end may take; 0 for any time.
+    pub shutdown: Duration,
     /// `eviction-timeout` is set: it is what a process told by SIGUSR1 is said to end for.
     pub evicts: bool,
     /// Times after which something is done about requests and the process.

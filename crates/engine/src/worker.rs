@@ -209,8 +209,7 @@ fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! 
     }
     let requests = Requests::new(process, &place.config, Arc::clone(&ending));
     let runner: Arc<dyn Runner> = Arc::new(requests);
-    let limit = Duration::from_millis(place.config.shutdown_ms.into());
-    let limit = if limit.is_zero() { NO_LIMIT } else { limit };
+    let limit = Some(place.config.shutdown).filter(|limit| !limit.is_zero()).unwrap_or(NO_LIMIT);
     let served = std::thread::Builder::new().name("wsgi-worker".to_owned()).spawn(move || {
         let stopped = worker.serve(&runner);
         // The main thread is wanted for the callbacks.

@@ -181,19 +181,10 @@ fn embedded(request: &Request<'_>) -> Result<Engine, Status> {
 /// What to tell the server. Whatever was sent cannot be taken back, and no second response may
 /// follow it.
 fn outcome(host: &mut RequestHost<'_, '_>, reply: &Result<Reply, Fault>) -> Status {
-    if host.is_answered() {
-        return Status::Done;
-    }
-    let (kind, status) = match reply {
-        Ok(reply) => (reply.kind, reply.status),
-        Err(fault) => (ReplyKind::Render, if fault.status == 0 { 500 } else { fault.status }),
-    };
-    match kind {
-        ReplyKind::Sent => Status::Ok,
-        ReplyKind::Render if !host.is_begun() => Status::Http(status),
-        ReplyKind::Render | ReplyKind::Truncated => {
-            host.abort();
-            Status::Ok
-        }
+    match reply {
+        Ok(Reply { kind: ReplyKind::Sent, .. }) if !host.is_answered() => Status::Ok,
+        Ok(Reply { kind: ReplyKind::Render, status }) => host.fail(*status),
+        Ok(_) => host.break_off(),
+        Err(fault) => host.fail(if fault.status == 0 { 500 } else { fault.status }),
     }
 }

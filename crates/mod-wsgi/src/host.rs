@@ -83,8 +83,14 @@ impl<'a, 'r> RequestHost<'a, 'r> {
         self.body.read_now(self.request, buffer).map_err(|error| read_fault(&error)).transpose()
     }
 
-    /// What to tell the server when the client cannot be reached.
-    pub(crate) fn outcome_of_fault(&mut self) -> Status {
+    /// Says what to tell the server where there is no response, or only a part of one: it renders
+    /// this status, unless something was sent, which nothing may follow.
+    pub(crate) fn fail(&mut self, status: u16) -> Status {
+        if self.begun || self.is_answered() { self.break_off() } else { Status::Http(status) }
+    }
+
+    /// Breaks off what was begun, and says what to tell the server.
+    pub(crate) fn break_off(&mut self) -> Status {
         if self.is_answered() {
             return Status::Done;
         }

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 
-use engine_api::{Record, Style};
+use engine_api::{Bytes, Record, Style};
 use httpd_sys::{Level, Location, Logger, Request, Server};
 use log_codes::{Code, Message};
 
@@ -13,13 +13,7 @@ use crate::Wsgi;
 
 /// Logs a coded message with a request.
 pub(crate) fn request<const N: usize>(request: &Request<'_>, message: Message<'_, N>) {
-    let logger = request.logger::<Wsgi>();
-    let level = level(message.entry().level());
-    if logger.enabled(level) {
-        let mut line = script_prefix(request);
-        message.write_to(&mut |piece| line.extend_from_slice(piece));
-        logger.log(level, httpd_sys::here!(), 0, &line);
-    }
+    request_errno(request, message, 0);
 }
 
 /// Logs a coded message with a request, and the system's or APR's error number that goes with it.
@@ -61,6 +55,18 @@ pub(crate) fn process<const N: usize>(message: Message<'_, N>) {
 /// Logs a text with the server of this process.
 pub(crate) fn process_text(text: &str) {
     Logger::process::<Wsgi>().log(Level::Error, httpd_sys::here!(), 0, text.as_bytes());
+}
+
+/// A record of daemon mode, in the engine's words.
+pub(crate) fn of_worker<'a>(record: &daemon::wire::Record<'a>) -> Record<'a> {
+    let level = engine_api::Level::from_raw(record.level.into());
+    Record {
+        style: Style::from_raw(record.style.into()),
+        errno: record.errno,
+        file: Bytes::maybe(Some(record.file).filter(|file| !file.is_empty())),
+        line: record.line,
+        ..Record::new(level, record.code.into(), record.text)
+    }
 }
 
 /// Logs what a process of daemon mode has to say, with the server it belongs to.
@@ -138,8 +144,6 @@ pub(crate) fn to_engine(logger: &Logger<'_>) -> engine_api::Level {
 
 #[cfg(test)]
 mod tests {
-    use engine_api::Bytes;
-
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use httpd_sys::{
 };
 use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003, WSGI1005};
 
-use crate::groups::{self, Machine, Registry};
+use crate::groups::{self, Machine};
 use crate::{VERSION, Wsgi, daemon, interpreters, log, support};
 
 /// The hook.
@@ -52,7 +52,7 @@ impl PostConfig for Start {
 /// Looks at every group of daemon processes with the whole configuration known.
 fn check_groups(pass: &PostConfigPass<'_>) -> Result<(), String> {
     let machine = Machine::here();
-    for group in pass.server.shared::<Wsgi>().map(Registry::groups).unwrap_or_default() {
+    for group in groups::defined(pass.server) {
         let name = group.process.name.escape_ascii();
         let line = group.place.line;
         groups::resolve(&group, &machine)

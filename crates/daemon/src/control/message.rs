@@ -281,11 +281,7 @@ pub struct Connect {
 impl Connect {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = Vec::with_capacity(24);
-        message.put_u64(ABI);
-        message.put_u32(self.group);
-        message.put_u32(self.slot);
-        message.put_u32(self.epoch);
+        let mut message = addressed(self.group, self.slot, self.epoch);
         message.put_u16(self.domain);
         message
     }
@@ -296,13 +292,8 @@ impl Connect {
     /// They make no sense.
     pub fn decode(bytes: &[u8]) -> Result<Connect, Malformed> {
         let mut reader = Reader::new(bytes);
-        same_build(&mut reader)?;
-        let connect = Connect {
-            group: reader.u32()?,
-            slot: reader.u32()?,
-            epoch: reader.u32()?,
-            domain: reader.u16()?,
-        };
+        let (group, slot, epoch) = address(&mut reader)?;
+        let connect = Connect { group, slot, epoch, domain: reader.u16()? };
         reader.end()?;
         Ok(connect)
     }
@@ -324,11 +315,7 @@ pub struct Kept {
 impl Kept {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = Vec::with_capacity(24);
-        message.put_u64(ABI);
-        message.put_u32(self.group);
-        message.put_u32(self.slot);
-        message.put_u32(self.epoch);
+        let mut message = addressed(self.group, self.slot, self.epoch);
         message.put_i32(self.pid);
         message
     }
@@ -339,13 +326,8 @@ impl Kept {
     /// They make no sense.
     pub fn decode(bytes: &[u8]) -> Result<Kept, Malformed> {
         let mut reader = Reader::new(bytes);
-        same_build(&mut reader)?;
-        let kept = Kept {
-            group: reader.u32()?,
-            slot: reader.u32()?,
-            epoch: reader.u32()?,
-            pid: reader.i32()?,
-        };
+        let (group, slot, epoch) = address(&mut reader)?;
+        let kept = Kept { group, slot, epoch, pid: reader.i32()? };
         reader.end()?;
         Ok(kept)
     }
@@ -400,6 +382,22 @@ impl FromParent {
         reader.end()?;
         Ok(message)
     }
+}
+
+/// The beginning of a message about a worker: the build, its group, its slot, which use of that.
+fn addressed(group: u32, slot: u32, epoch: u32) -> Vec<u8> {
+    let mut message = Vec::with_capacity(24);
+    message.put_u64(ABI);
+    message.put_u32(group);
+    message.put_u32(slot);
+    message.put_u32(epoch);
+    message
+}
+
+/// Reads what [`addressed`] has written.
+fn address(reader: &mut Reader<'_>) -> Result<(u32, u32, u32), Malformed> {
+    same_build(reader)?;
+    Ok((reader.u32()?, reader.u32()?, reader.u32()?))
 }
 
 fn same_build(reader: &mut Reader<'_>) -> Result<(), Malformed> {

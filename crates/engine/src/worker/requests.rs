@@ -1,7 +1,6 @@
 //! Requests of a worker: from the frame to the engine, and what became of it.
 
 use std::sync::{Arc, mpsc};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::control::Retire;
 use daemon::wire::{Value, field};
@@ -66,7 +65,7 @@ impl Requests {
             connection_id: call.connection_id.into(),
             request_start: facts.request_start,
             queue_start: facts.queue_start,
-            daemon_start: now(),
+            daemon_start: engine_api::now(),
             content_length: facts.body_length,
             server_pid: call.server_pid,
             daemon_connects: facts.connects.into(),
@@ -107,7 +106,7 @@ impl Runner for Requests {
     }
 
     fn run(&self, request: &Request<'_>, stream: &mut Stream<'_>) {
-        let _running = self.process.watchdog.get().map(|watchdog| watchdog.begin());
+        let _running = self.process.watchdog.get().and_then(|watchdog| watchdog.begin());
         let answer = self.answer(request, stream);
         // What is said now may have to wait for a full socket.
         let say = |f: &mut (dyn FnMut(&mut Stream<'_>) + Send), stream: &mut Stream<'_>| {
@@ -276,10 +275,4 @@ impl<'a> Call<'a> {
         });
         true
     }
-}
-
-/// Now, as an `apr_time_t`.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

@@ -110,7 +110,9 @@ impl Watchdog {
 
     /// A request begins on this thread, which may or may not count as activity. Attached to no
     /// matter what.
-    pub(super) fn begin(&self) -> Running<'_> {
+    pub(super) fn begin(&self) -> Option<Running<'_>> {
+        // The other limits are not about requests.
+        self.limits.request.or(self.limits.inactivity)?;
         let running = Running { watchdog: self, index: self.index() };
         if let Some(thread) = running.thread() {
             if thread.interrupted.swap(0, SeqCst) != 0 {
@@ -118,7 +120,7 @@ impl Watchdog {
             }
             thread.begun.store(self.now(), SeqCst);
         }
-        running
+        Some(running)
     }
 
     /// A request that counts has begun, read or written something.

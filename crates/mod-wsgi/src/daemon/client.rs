@@ -7,7 +7,7 @@ use daemon::client::{Child, Group, Options};
 use httpd_sys::{Mpm, Server, with_retained};
 
 use super::start::{KEPT, Kept};
-use crate::groups::{Known, Registry};
+use crate::groups::{Known, defined};
 use crate::settings::Global;
 use crate::sole::Tenants;
 use crate::tenants::Sole;
@@ -44,7 +44,7 @@ static CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// Makes this child a client. Before it has threads.
 pub(crate) fn join(main: Server<'_>) {
-    let groups = main.shared::<Wsgi>().map(Registry::groups).unwrap_or_default();
+    let groups = defined(main);
     if groups.is_empty() {
         return;
     }

@@ -82,7 +82,7 @@ pub(super) fn of_exchange(host: &mut RequestHost<'_, '_>, known: &Known, error: 
     if retry && !host.is_begun() {
         host.request().error_headers_out().set(c"Retry-After", c"1");
     }
-    end(host, status)
+    host.fail(status)
 }
 
 /// The client's side of the response has failed.
@@ -94,7 +94,7 @@ pub(super) fn of_client(host: &mut RequestHost<'_, '_>, fault: &Fault) -> Status
         FaultKind::ClientGone => {}
         _ => log::request_errno(request, WSGI0118.message([]), fault.errno),
     }
-    host.outcome_of_fault()
+    host.break_off()
 }
 
 /// The request's body cannot be had, before anybody was asked to handle the request.
@@ -102,28 +102,28 @@ pub(super) fn no_body(host: &mut RequestHost<'_, '_>, fault: &Fault) -> Status {
     let text = fault.text.as_str();
     log::request_errno(host.request(), WSGI0126.message([&text]), fault.errno);
     let status = if fault.status == 0 { 400 } else { fault.status };
-    end(host, status)
+    host.fail(status)
 }
 
 /// The request is larger than one may be.
 pub(super) fn too_large(host: &mut RequestHost<'_, '_>, known: &Known) -> Status {
     let name = known.group.process.name.as_slice();
     log::request(host.request(), WSGI0121.message([&name, &CHANNEL]));
-    end(host, 500)
+    host.fail(500)
 }
 
 /// The response's head has a line that is longer than one may be.
 pub(super) fn header_too_long(host: &mut RequestHost<'_, '_>, known: &Known) -> Status {
     let name = known.group.process.name.as_slice();
     log::request(host.request(), WSGI0144.message([&name]));
-    end(host, 500)
+    host.fail(500)
 }
 
 /// This child does not know how to reach the group.
 pub(super) fn not_run(host: &mut RequestHost<'_, '_>, known: &Known) -> Status {
     let name = known.group.process.name.as_slice();
     log::request(host.request(), WSGI0117.message([&name, &CHANNEL, &0]));
-    end(host, 503)
+    host.fail(503)
 }
 
 /// The worker has no response.
@@ -131,7 +131,7 @@ pub(super) fn rendered(host: &mut RequestHost<'_, '_>, status: u16, text: &[u8])
     if !text.is_empty() {
         log::text(host.request(), Level::Error, &String::from_utf8_lossy(text));
     }
-    end(host, status)
+    host.fail(status)
 }
 
 /// Words for an application whose client's body cannot be had.
@@ -143,16 +143,4 @@ pub(super) fn phrase(kind: FaultKind) -> &'static str {
         FaultKind::Malformed => "the request body is malformed",
         _ => "the request body cannot be read",
     }
-}
-
-/// Has the server render a status, or breaks off what it has begun.
-fn end(host: &mut RequestHost<'_, '_>, status: u16) -> Status {
-    if host.is_answered() {
-        return Status::Done;
-    }
-    if host.is_begun() {
-        host.abort();
-        return Status::Ok;
-    }
-    Status::Http(status)
 }

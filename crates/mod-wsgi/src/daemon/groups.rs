@@ -158,10 +158,7 @@ fn payload(
     group: &Group,
 ) -> Result<Vec<u8>, String> {
     let process = &group.process;
-    let home = server
-        .and_following()
-        .find(|server| server.as_ptr() as usize == group.place.server)
-        .unwrap_or(server);
+    let home = group.place.find(server).unwrap_or(server);
     let mut options = interpreters::options(global, &process.name, process.python_path.as_deref());
     if let (Some(top), Some(interval)) = (options.first_mut(), process.switch_interval) {
         top.switch_interval = interval.as_secs_f64();
@@ -196,7 +193,7 @@ fn payload(
         preloads,
         destroy: global.destroy_interpreter.unwrap_or(true),
         log_level: home.logger::<Wsgi>().level() as u32,
-        shutdown_ms: milliseconds(process.shutdown_timeout.unwrap_or_default()),
+        shutdown: process.shutdown_timeout.unwrap_or_default(),
         evicts: process.eviction_timeout.is_some_and(|limit| !limit.is_zero()),
         limits: worker::Limits {
             request_seconds: process.request_timeout.unwrap_or_default().as_secs(),
@@ -212,10 +209,6 @@ fn payload(
         chroot: process.chroot.clone(),
     }
     .encode()
-}
-
-fn milliseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// What `ps` shows where nothing is said: not the lines of Python that a worker begins with.

@@ -5,13 +5,11 @@
 //! and as the client takes it ([`Drain`]); the client gets what there is when nothing more comes for
 //! a moment. A response that is cut short on this way is cut short for the client, too.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use daemon::client::{BodyFault, Error, Event, Exchange, Options, Part};
 use daemon::wire::{
     CancelReason, EnvironWriter, Facts, FaultKind as Told, ResponseHead, TooLarge, Value, field,
 };
-use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Pair, Record, Slice, Style};
+use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Pair, Record, Slice};
 use httpd_sys::Status;
 
 use super::client::{Line, line};
@@ -22,6 +20,7 @@ use super::spool::Limits;
 use super::upload::Upload;
 use crate::groups::Known;
 use crate::host::RequestHost;
+use crate::log;
 
 /// What is said about a request's body before it is read.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +87,7 @@ fn write(
 ) -> Result<(), TooLarge> {
     let facts = Facts {
         request_start: request.request_start,
-        queue_start: now(),
+        queue_start: engine_api::now(),
         body_length: body.length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
         ..Facts::default()
     };
@@ -177,7 +176,7 @@ fn relay(
                 None => drain.body(host, bytes, flush, end),
             },
             Ok(Event::Log(records)) => {
-                let records: Vec<Record<'_>> = records.iter().map(record).collect();
+                let records: Vec<Record<'_>> = records.iter().map(log::of_worker).collect();
                 host.log(&records);
                 continue;
             }
@@ -278,22 +277,4 @@ fn read(
             text: failure::phrase(fault.kind),
         }),
     }
-}
-
-/// A record of the worker, in the engine's words.
-fn record<'a>(record: &daemon::wire::Record<'a>) -> Record<'a> {
-    let level = engine_api::Level::from_raw(record.level.into());
-    Record {
-        style: Style::from_raw(record.style.into()),
-        errno: record.errno,
-        file: Bytes::maybe(Some(record.file).filter(|file| !file.is_empty())),
-        line: record.line,
-        ..Record::new(level, record.code.into(), record.text)
-    }
-}
-
-/// Now, as an `apr_time_t`.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

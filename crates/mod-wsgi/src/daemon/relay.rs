@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use daemon::log::{Entry, channel, relay};
-use engine_api::{Bytes, Record, Style};
 use httpd_sys::{Identity, Level, Relay, Server, fork_relay};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
@@ -47,29 +46,9 @@ fn become_nobody() {
 }
 
 fn write(main: Server<'_>, entry: &Entry<'_>) {
-    let record = &entry.record;
-    let record = Record {
-        style: Style::from_raw(record.style.into()),
-        errno: record.errno,
-        file: Bytes::maybe(Some(record.file).filter(|file| !file.is_empty())),
-        line: record.line,
-        ..Record::new(
-            engine_api::Level::from_raw(record.level.into()),
-            record.code.into(),
-            record.text,
-        )
-    };
-    let server = home(main, entry.group);
-    log::server(server, &record);
-}
-
-/// The server that a group belongs to.
-fn home<'s>(main: Server<'s>, group: &[u8]) -> Server<'s> {
-    let place = main.shared::<Wsgi>().and_then(|groups| groups.place(group));
-    let is_home = |server: &Server<'s>| {
-        place.as_ref().is_some_and(|place| place.server == server.as_ptr() as usize)
-    };
-    main.and_following().find(is_home).unwrap_or(main)
+    let place = main.shared::<Wsgi>().and_then(|groups| groups.place(entry.group));
+    let server = place.and_then(|place| place.find(main)).unwrap_or(main);
+    log::server(server, &log::of_worker(&entry.record));
 }
 
 /// Says in the parent that something of daemon mode does not work.

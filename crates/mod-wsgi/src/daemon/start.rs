@@ -21,7 +21,7 @@ use httpd_sys::{
 };
 
 use super::{groups, relay};
-use crate::groups::Registry;
+use crate::groups::defined as defined_groups;
 use crate::{Wsgi, support};
 
 /// What the server keeps for us.
@@ -50,7 +50,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(2);
 /// The server does not start: daemon mode is configured and cannot be had.
 pub(crate) fn configure(pass: &PostConfigPass<'_>) -> Result<(), String> {
     let server = pass.server;
-    let defined = server.shared::<Wsgi>().map(Registry::groups).unwrap_or_default();
+    let defined = defined_groups(server);
     // SAFETY: in the parent's only thread.
     let runs = unsafe { with_retained(KEPT, |Kept(kept): &mut Kept| kept.supervisor()) };
     if defined.is_empty() && runs.flatten().is_none() {
@@ -113,7 +113,7 @@ pub(crate) struct Again;
 
 impl Monitor for Again {
     fn run(server: Server<'_>) {
-        let defined = server.shared::<Wsgi>().map(Registry::groups).unwrap_or_default();
+        let defined = defined_groups(server);
         if defined.is_empty() || Mpm.is_stopping() {
             return;
         }

@@ -32,6 +32,13 @@ pub(crate) struct Place {
     pub(crate) line: u32,
 }
 
+impl Place {
+    /// The server, among `main` and those behind it.
+    pub(crate) fn find<'s>(&self, main: Server<'s>) -> Option<Server<'s>> {
+        main.and_following().find(|server| server.as_ptr() as usize == self.server)
+    }
+}
+
 /// One `WSGIDaemonProcess`.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
@@ -73,6 +80,12 @@ impl Registry {
     }
 }
 
+/// The groups of a configuration, of which `main` is the main server. Not where requests are served:
+/// see [`Server::shared`].
+pub(crate) fn defined(main: Server<'_>) -> Vec<Group> {
+    main.shared::<Wsgi>().map(Registry::groups).unwrap_or_default()
+}
+
 /// A group as a child knows it.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -94,12 +107,10 @@ impl Table {
     /// Of a complete configuration, given its main server.
     pub(crate) fn new(main: Server<'_>) -> Table {
         let hostname = |place: &Place| {
-            let mut servers = main.and_following();
-            let server = servers.find(|server| server.as_ptr() as usize == place.server);
+            let server = place.find(main);
             server.map(|server| server.hostname().to_vec()).unwrap_or_default()
         };
-        let groups = main.shared::<Wsgi>().map(Registry::groups).unwrap_or_default();
-        let groups = groups.into_iter().map(|group| (hostname(&group.place), group));
+        let groups = defined(main).into_iter().map(|group| (hostname(&group.place), group));
         Table::of(groups)
     }
 
