@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use crate::failure::{Failure, Fault};
@@ -124,11 +125,12 @@ impl<'a> Client<'a> {
     pub fn send_file(
         &mut self,
         head: Option<&Head<'_>>,
-        fd: i32,
+        file: BorrowedFd<'_>,
         offset: u64,
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
+        let fd = file.as_raw_fd();
         let mut failure = Failure::new();
         let head = head.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: as in `read`; the head is borrowed for the call.

@@ -4,12 +4,13 @@
 //! [`crate::Engine::handle`], so one table serves every type, and no lifetime has to be forgotten.
 
 use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::slice;
 
 use crate::abi::Header;
-use crate::failure::{Failure, Fault};
+use crate::failure::{Failure, Fault, FaultKind};
 use crate::slice::{Bytes, Slice};
 use crate::table::{Flags, Head, HostTable, Level, Record};
 
@@ -46,7 +47,7 @@ pub trait Host: Send {
     fn send_file(
         &mut self,
         head: Option<&Head<'_>>,
-        fd: i32,
+        file: BorrowedFd<'_>,
         offset: u64,
         length: u64,
         flags: Flags,
@@ -224,10 +225,16 @@ unsafe extern "C" fn send_file(
     flags: Flags,
     failure: *mut Failure,
 ) -> i64 {
-    // SAFETY: as `respond`.
+    if fd < 0 {
+        let fault = Fault::new(FaultKind::Other, "no open file");
+        // SAFETY: as `respond`.
+        return unsafe { report(Err(fault), -1, failure) };
+    }
+    // SAFETY: as `respond`; `Client` lends an open descriptor for the length of the call.
     unsafe {
+        let file = BorrowedFd::borrow_raw(fd);
         let result = with(context, |host| {
-            let sent = host.send_file(head.as_ref(), fd, offset, length, flags)?;
+            let sent = host.send_file(head.as_ref(), file, offset, length, flags)?;
             Ok(i64::try_from(sent).unwrap_or(i64::MAX))
         });
         report(result, -1, failure)

@@ -3,7 +3,7 @@
 //! The request's [`Client`] is shared with the log of the engine itself, so it is behind a lock;
 //! whoever waits for it is detached.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{Bytes, Client, Head, Level, Pair, Record, Slice, Style};
@@ -63,8 +63,7 @@ impl core::Host for Host<'_, '_> {
         flags: core::Flags,
     ) -> Result<u64, core::Fault> {
         with_head(head, |head| {
-            let fd = file.as_raw_fd();
-            self.client().send_file(head, fd, offset, length, bits(flags)).map_err(fault)
+            self.client().send_file(head, file, offset, length, bits(flags)).map_err(fault)
         })
     }
 

@@ -181,20 +181,15 @@ impl Host for RequestHost<'_, '_> {
     fn send_file(
         &mut self,
         head: Option<&Head<'_>>,
-        fd: i32,
+        file: BorrowedFd<'_>,
         offset: u64,
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
-        if fd < 0 {
-            return Err(Fault::new(FaultKind::Other, "no open file"));
-        }
         if self.is_overridden(head) {
             return Ok(length);
         }
         let flush = self.begin(head, flags);
-        // SAFETY: the engine lends an open descriptor for the length of the call.
-        let file = unsafe { BorrowedFd::borrow_raw(fd) };
         let request = &mut *self.request;
         let result =
             request.send_file(&mut self.output, file, offset, length, self.sendfile, flush);

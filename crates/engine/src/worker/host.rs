@@ -72,16 +72,11 @@ impl Host for StreamHost<'_, '_> {
     fn send_file(
         &mut self,
         head: Option<&Head<'_>>,
-        fd: i32,
+        file: BorrowedFd<'_>,
         offset: u64,
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
-        if fd < 0 {
-            return Err(Fault::new(FaultKind::Other, "no open file"));
-        }
-        // SAFETY: the engine lends an open descriptor for the length of the call.
-        let file = unsafe { BorrowedFd::borrow_raw(fd) };
         with_parts(head, &[], |head, _| {
             self.stream.send_file(head, file, offset, length, send(flags)).map_err(fault)
         })

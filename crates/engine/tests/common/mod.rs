@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -314,13 +315,13 @@ impl Host for Page<'_> {
     fn send_file(
         &mut self,
         head: Option<&Head<'_>>,
-        fd: i32,
+        file: BorrowedFd<'_>,
         offset: u64,
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
         use std::os::unix::fs::FileExt;
-        let file = fs::File::open(format!("/proc/self/fd/{fd}")).unwrap();
+        let file = fs::File::from(file.try_clone_to_owned().unwrap());
         let mut data = vec![0; length as usize];
         let n = file.read_at(&mut data, offset).unwrap();
         self.respond(head, &[Bytes::new(&data[..n])], flags)?;

@@ -13,7 +13,6 @@
 //! is given less than that, and only when it keeps nothing.
 //! <https://httpd.apache.org/docs/2.4/mod/core.html#flushmaxthreshold>
 
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use daemon::client::{Exchange, is_writable};
@@ -205,10 +204,10 @@ impl<'a> Drain<'a> {
         let Some(spool) = self.spool.take() else { return host.respond(None, &[], Flags::END) };
         let Rest { head, file, tail } = spool.rest();
         // What comes before a file is not kept, lest it be copied once more.
-        if let Some((fd, from, length)) = file {
+        if let Some((file, from, length)) = file {
             respond(host, head, Flags::NONE)?;
             let flags = if tail.is_empty() { Flags::END } else { Flags::NONE };
-            let there = host.send_file(None, fd.as_raw_fd(), from, length, flags)?;
+            let there = host.send_file(None, file, from, length, flags)?;
             if there != length {
                 return Err(Fault::new(FaultKind::Other, "a file of buffered data has shrunk"));
             }
