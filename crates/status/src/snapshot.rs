@@ -1,0 +1,152 @@
+//! What a page shows: a server at one moment, as plain data.
+//!
+//! Text is bytes as they came, from clients, applications and the configuration; whoever renders it
+//! escapes it. Times are microseconds since 1970, durations microseconds.
+
+use crate::histogram::Totals;
+use crate::memory::Stage;
+
+/// A part of the time that a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// From the request's first line until it is handed to a process: the server's own work, and
+    /// reading a body that is buffered.
+    Read = 0,
+    /// Until a process of the group has taken it.
+    Queue = 1,
+    /// Until the application is called: waiting for Python's lock, looking for the script and
+    /// perhaps loading it.
+    Start = 2,
+    /// Until the application has given its whole response.
+    Application = 3,
+    /// Until the server has taken all of it.
+    Send = 4,
+    /// All of it.
+    Total = 5,
+}
+
+impl Phase {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// All of them, in order.
+    pub const ALL: [Phase; Phase::COUNT] =
+        [Phase::Read, Phase::Queue, Phase::Start, Phase::Application, Phase::Send, Phase::Total];
+
+    /// As machines are told it.
+    pub const fn name(self) -> &'static str {
+        ["read", "queue", "start", "application", "send", "total"][self as usize]
+    }
+
+    /// As people are.
+    pub const fn title(self) -> &'static str {
+        ["Client read", "Queue", "GIL wait", "Application", "Send", "Total"][self as usize]
+    }
+}
+
+/// A server.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// What this module calls itself.
+    pub version: Vec<u8>,
+    /// What the server calls itself.
+    pub server: Vec<u8>,
+    /// The name of the host that was asked.
+    pub host: Vec<u8>,
+    /// When this was.
+    pub now: u64,
+    /// The groups of processes.
+    pub groups: Vec<Group>,
+    /// What runs, the oldest first.
+    pub running: Vec<Request>,
+    /// Why there are no frames of Python where there are none.
+    pub no_frames: &'static str,
+}
+
+/// A group of processes.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its name; empty for the server's own children.
+    pub name: Vec<u8>,
+    /// Its processes are daemon processes.
+    pub is_daemon: bool,
+    /// What becomes of its requests.
+    pub status: &'static str,
+    /// The newest generation that takes requests.
+    pub generation: u32,
+    /// How often the next one could not be made.
+    pub failures: u32,
+    /// How many processes there are to be, and how many threads each.
+    pub processes: u32,
+    /// Threads of each process.
+    pub threads: u32,
+    /// Requests that wait for a thread.
+    pub queued: u64,
+    /// Requests that are with a process or wait for one.
+    pub active: u64,
+    /// Its processes.
+    pub workers: Vec<Worker>,
+    /// What was counted.
+    pub totals: Totals,
+    /// When somebody last looked, and how many requests there had been.
+    pub looked: (u64, u64),
+    /// How often processes were replaced or ended, by reason.
+    pub restarts: Vec<(&'static str, u32)>,
+    /// The last of these: reason, process, and how long ago.
+    pub last_restart: Option<(&'static str, u32, u64)>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Default)]
+pub struct Worker {
+    /// Its number.
+    pub pid: u32,
+    /// What it is good for.
+    pub state: &'static str,
+    /// Its generation.
+    pub generation: u32,
+    /// For how long it has been there.
+    pub age: Option<u64>,
+    /// Bytes of memory that are its own or shared; `None` where the system does not tell.
+    pub memory: Option<u64>,
+    /// Its threads.
+    pub threads: u32,
+    /// Requests that it has, running or waiting.
+    pub active: u32,
+}
+
+/// A request that runs.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where its group is in [`Snapshot::groups`].
+    pub group: usize,
+    /// The process that has it; 0 if none has.
+    pub pid: u32,
+    /// For how long it has been there.
+    pub age: u64,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its method.
+    pub method: Vec<u8>,
+    /// What it asks for, perhaps cut.
+    pub uri: Vec<u8>,
+    /// It asks for more than that.
+    pub is_cut: bool,
+    /// What Python was doing for it.
+    pub frame: Option<Vec<u8>>,
+}
+
+impl Group {
+    /// Memory of all its processes, as far as it is known.
+    pub fn memory(&self) -> Option<u64> {
+        self.workers.iter().filter_map(|worker| worker.memory).reduce(u64::saturating_add)
+    }
+
+    /// Thousandths of requests per second since somebody last looked, and how long ago that was.
+    pub fn rate(&self, now: u64) -> Option<(u64, u64)> {
+        let (at, before) = self.looked;
+        let passed = now.checked_sub(at).filter(|passed| at > 0 && *passed >= 100_000)?;
+        let count = self.totals.requests().checked_sub(before)?;
+        let rate = u128::from(count) * 1_000_000_000 / u128::from(passed);
+        Some((u64::try_from(rate).ok()?, passed))
+    }
+}
