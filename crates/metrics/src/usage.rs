@@ -1,0 +1,129 @@
+//! What the system says about processor time and memory.
+//!
+//! From `getrusage`, which counts in microseconds where `times` counts ticks of ten milliseconds.
+//! <https://man7.org/linux/man-pages/man2/getrusage.2.html>
+
+/// Processor time, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cpu {
+    /// In programs.
+    pub user: f64,
+    /// In the kernel, for them.
+    pub system: f64,
+}
+
+impl Cpu {
+    /// What this process has used.
+    pub fn of_process() -> Cpu {
+        usage(libc::RUSAGE_SELF).map(|usage| Cpu::new(&usage)).unwrap_or_default()
+    }
+
+    /// What the calling thread has used; `None` where the system does not know.
+    pub fn of_thread() -> Option<Cpu> {
+        #[cfg(target_os = "linux")]
+        return usage(libc::RUSAGE_THREAD).map(|usage| Cpu::new(&usage));
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// What came between `start` and this.
+    #[must_use]
+    pub fn since(self, start: Cpu) -> Cpu {
+        Cpu {
+            user: (self.user - start.user).max(0.0),
+            system: (self.system - start.system).max(0.0),
+        }
+    }
+
+    /// Both kinds.
+    pub fn sum(self) -> f64 {
+        self.user + self.system
+    }
+
+    /// Scaled down so that the sum is no more than `time`: the clocks differ in resolution.
+    #[must_use]
+    pub fn within(self, time: f64) -> Cpu {
+        let sum = self.sum();
+        if sum <= time {
+            return self;
+        }
+        Cpu { user: self.user * time / sum, system: self.system * time / sum }
+    }
+
+    fn new(usage: &libc::rusage) -> Cpu {
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        Cpu { user: seconds(usage.ru_utime), system: seconds(usage.ru_stime) }
+    }
+}
+
+/// Memory that a process has in fact, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Now; 0 where the system does not say.
+    pub rss: u64,
+    /// At most so far: never less than now, though the kernel counts the two apart.
+    pub max_rss: u64,
+}
+
+impl Memory {
+    /// That of this process.
+    pub fn of_process() -> Memory {
+        let max_rss = usage(libc::RUSAGE_SELF).map_or(0, |usage| {
+            // Kibibytes on Linux, bytes on macOS.
+            let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+            u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit
+        });
+        let rss = resident();
+        Memory { rss, max_rss: max_rss.max(rss) }
+    }
+}
+
+/// The second number of `/proc/self/statm`, which counts pages.
+fn resident() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    // SAFETY: asks for a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(0)
+}
+
+fn usage(who: libc::c_int) -> Option<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::zeroed();
+    // SAFETY: fills the structure, for which zeros are valid.
+    unsafe {
+        if libc::getrusage(who, usage.as_mut_ptr()) != 0 {
+            return None;
+        }
+        Some(usage.assume_init())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_no_more_than_time() {
+        let cpu = Cpu { user: 3.0, system: 1.0 };
+        assert_eq!(cpu.within(5.0), cpu);
+        assert_eq!(cpu.within(2.0), Cpu { user: 1.5, system: 0.5 });
+        assert_eq!(cpu.since(Cpu { user: 1.0, system: 2.0 }), Cpu { user: 2.0, system: 0.0 });
+    }
+
+    #[test]
+    fn work_and_memory_show() {
+        let before = (Cpu::of_process(), Cpu::of_thread().unwrap_or_default());
+        let mut pages = vec![0_u8; 64 << 20];
+        for round in 0..4 {
+            pages.iter_mut().for_each(|byte| *byte = byte.wrapping_add(round));
+        }
+        let memory = Memory::of_process();
+        assert!(Cpu::of_process().since(before.0).sum() > 0.0);
+        #[cfg(target_os = "linux")]
+        assert!(Cpu::of_thread().unwrap_or_default().since(before.1).sum() > 0.0);
+        #[cfg(target_os = "linux")]
+        assert!(memory.rss >= 64 << 20, "{memory:?}");
+        assert!(memory.max_rss >= memory.rss && memory.max_rss >= 64 << 20, "{memory:?}");
+        drop(pages);
+    }
+}
