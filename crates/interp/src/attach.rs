@@ -43,7 +43,7 @@ pub(crate) fn attach<R>(
         if before.is_some() {
             ffi::PyEval_SaveThread();
         }
-        ffi::PyEval_RestoreThread(state.0);
+        py::waiting(|| ffi::PyEval_RestoreThread(state.0));
     }
     let _attached = Attached { before, slot: slot::Bound::to(state) };
     // SAFETY: attached to this interpreter until `_attached` is dropped, after `f`.
@@ -57,7 +57,7 @@ pub(crate) fn detached<R>(f: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             if let Some(State(state)) = self.0 {
                 // SAFETY: saved below by this thread.
-                unsafe { ffi::PyEval_RestoreThread(state) }
+                py::waiting(|| unsafe { ffi::PyEval_RestoreThread(state) });
             }
         }
     }
@@ -114,7 +114,7 @@ impl Drop for Attached {
             ffi::PyEval_SaveThread();
             self.slot.undo();
             if let Some(State(before)) = self.before {
-                ffi::PyEval_RestoreThread(before);
+                py::waiting(|| ffi::PyEval_RestoreThread(before));
             }
         }
     }

@@ -24,8 +24,10 @@ mod object;
 pub mod text;
 mod token;
 mod value;
+mod wait;
 
 pub use error::{Error, Result};
 pub use object::{Bound, Global, WrongInterpreter};
 pub use pyo3_ffi as ffi;
 pub use token::{InterpreterId, Token};
+pub use wait::{Waits, measure_waits, waiting};

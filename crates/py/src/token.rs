@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 
 use crate::ffi;
+use crate::wait::waiting;
 
 /// Number of an interpreter, unique for the life of the process.
 ///
@@ -78,7 +79,7 @@ impl<'py> Token<'py> {
             fn drop(&mut self) {
                 // SAFETY: the state came from PyEval_SaveThread on this thread, just below, and
                 // nobody else restores it.
-                unsafe { ffi::PyEval_RestoreThread(self.0) }
+                waiting(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             }
         }
         // SAFETY: the token proves that the thread is attached.

@@ -102,8 +102,6 @@ struct Counters {
     input_length: AtomicU64,
     input_time: AtomicU64,
     output_time: AtomicU64,
-    wait_time: AtomicU64,
-    waits: AtomicU64,
 }
 
 /// Why data did not go out.
@@ -197,23 +195,6 @@ impl Exchange {
         Some(result)
     }
 
-    /// Runs `body` detached, and counts how long it takes to get attached again.
-    fn detached<R>(&self, py: Token<'_>, body: impl FnOnce() -> R + Send) -> R {
-        if !self.measure {
-            return py.detach(body);
-        }
-        let mut done = Instant::now();
-        let at = &mut done;
-        let result = py.detach(move || {
-            let result = body();
-            *at = Instant::now();
-            result
-        });
-        self.counters.wait_time.fetch_add(nanoseconds(done), Ordering::Relaxed);
-        self.counters.waits.fetch_add(1, Ordering::Relaxed);
-        result
-    }
-
     /// Sends what `decide` wants of `block`.
     ///
     /// The decision is made under the host's lock, so that the head goes first and blocks go in
@@ -244,7 +225,7 @@ impl Exchange {
             let head = step.head.as_ref();
             let result = host
                 .try_respond(head, chunks, step.flags)
-                .unwrap_or_else(|| self.detached(py, || host.respond(head, chunks, step.flags)));
+                .unwrap_or_else(|| py.detach(|| host.respond(head, chunks, step.flags)));
             match result {
                 Ok(()) => Ok(Sent { stop: step.stop }),
                 Err(fault) => {
@@ -272,7 +253,7 @@ impl Exchange {
         let started = self.measure.then(Instant::now);
         let result = self.with_host(py, |host| {
             let head = step.head.as_ref();
-            self.detached(py, || {
+            py.detach(|| {
                 if length == 0 {
                     return host.respond(head, &[], step.flags).map(|()| 0);
                 }
@@ -326,7 +307,7 @@ impl Exchange {
             };
             // SAFETY: as in `with_host`.
             let host = unsafe { host.0.as_mut() };
-            self.detached(py, || {
+            py.detach(|| {
                 let records: Vec<Record<'_>> = entries.iter().map(Entry::record).collect();
                 host.log(&records);
             });
@@ -389,7 +370,7 @@ impl Exchange {
         !lock(&self.log).unfinished.is_empty()
     }
 
-    /// Numbers so far.
+    /// Numbers so far, but for what the thread has waited.
     pub(crate) fn summary(&self) -> Summary {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let seconds = |counter: &AtomicU64| count(counter) as f64 / 1e9;
@@ -403,8 +384,7 @@ impl Exchange {
             output_writes: reply.blocks,
             output_length: reply.produced,
             output_time: seconds(&counters.output_time),
-            gil_wait_time: seconds(&counters.wait_time),
-            gil_wait_count: count(&counters.waits),
+            ..Summary::default()
         }
     }
 }
@@ -430,7 +410,7 @@ impl Source for HostSource<'_, '_> {
             if let Some(result) = host.try_read(buffer) {
                 return result;
             }
-            exchange.detached(self.py, || host.read(buffer))
+            self.py.detach(|| host.read(buffer))
         });
         // The methods that read check for the end of the request first; this is one that came in
         // between.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use py::{Bound, Error, Token};
+use py::{Bound, Error, Token, Waits};
 
 use crate::head::Head;
 
@@ -39,6 +39,9 @@ pub struct Request<'a> {
     pub observer: Option<Arc<dyn Observer>>,
     /// Whether to take times for [`Summary`].
     pub measure: bool,
+    /// What this thread had waited before the request came: what it waited to get attached is the
+    /// request's, too. Without it the request begins with [`serve`](crate::serve).
+    pub waited: Option<Waits>,
 }
 
 /// An entry of `environ` that is no text in Latin-1.
@@ -129,7 +132,8 @@ pub struct Summary {
     pub output_length: u64,
     /// Time the host took for them.
     pub output_time: f64,
-    /// Time spent waiting to get attached again.
+    /// Time in which the thread of the request waited for the interpreter's lock, as far as it was
+    /// not the application that had let go of it.
     pub gil_wait_time: f64,
     /// How often that was.
     pub gil_wait_count: u64,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use py::{Bound, Error, Result, Token, ffi};
+use py::{Bound, Error, Result, Token, Waits, ffi};
 
 use crate::exchange::{Current, Exchange};
 use crate::handles::Handles;
@@ -29,13 +29,17 @@ pub fn serve<'py>(
     host: &mut dyn Host,
 ) -> Served {
     state.check(py);
+    let waited = request.measure.then(|| {
+        py::measure_waits();
+        request.waited.unwrap_or_else(Waits::of_this_thread)
+    });
     // SAFETY: `Ending` expires the exchange before this function is left, however it is left; the
     // exclusive borrow of the host lasts as long.
     let exchange = Arc::new(unsafe { Exchange::new(state, request, host) });
     let _ending = Ending { py, exchange: &exchange };
     let _current = Current::enter(&exchange);
     let context = Context::enter(py);
-    let served = run(py, state, app, request, &exchange);
+    let served = run(py, state, app, request, &exchange, waited);
     drop(context);
     exchange.finish_log(py);
     served
@@ -89,6 +93,7 @@ fn run<'py>(
     app: &Bound<'py>,
     request: &Request<'_>,
     exchange: &Arc<Exchange>,
+    waited: Option<Waits>,
 ) -> Served {
     let response = Run { py, state, request, exchange };
     let objects = log::errors(py, state, exchange)
@@ -105,7 +110,12 @@ fn run<'py>(
         }
         Err(error) => response.outcome(response.fail(&error)),
     };
-    let summary = Summary { status: outcome.status(), ..exchange.summary() };
+    let mut summary = Summary { status: outcome.status(), ..exchange.summary() };
+    if let Some(waited) = waited {
+        let waits = Waits::of_this_thread().since(waited);
+        summary.gil_wait_time = waits.time.as_secs_f64();
+        summary.gil_wait_count = waits.count;
+    }
     if let Some(observer) = &request.observer {
         observer.request_finished(py, &summary);
     }
