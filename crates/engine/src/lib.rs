@@ -18,6 +18,7 @@ mod module;
 mod names;
 mod observe;
 mod process;
+mod record;
 mod request;
 mod script;
 mod settings;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use engine_api::Request;
+use metrics::Cpu;
 use py::{Bound, Error, Global, Token};
 use wsgi_core::Summary;
 
@@ -53,7 +54,7 @@ pub(crate) fn observer(
             queue_start: seconds(request.queue_start),
             daemon_start: seconds(request.daemon_start),
             application_start,
-            cpu_start: Cpu::of_this_thread(),
+            cpu_start: Cpu::of_thread(),
             data: Some(data.clone().into_global()),
         })
     })
@@ -147,7 +148,7 @@ impl wsgi_core::Observer for Observer {
     fn request_finished(&self, py: Token<'_>, summary: &Summary) {
         let finish = now();
         let time = (finish - self.application_start).max(0.0);
-        let cpu = self.cpu_start.zip(Cpu::of_this_thread()).map(|(start, end)| end.since(start));
+        let cpu = self.cpu_start.zip(Cpu::of_thread()).map(|(start, end)| end.since(start));
         self.publish(py, Event::RequestFinished, |payload| {
             self.common(py, payload)?;
             for (name, value) in [
@@ -172,66 +173,9 @@ impl wsgi_core::Observer for Observer {
             if let Some(cpu) = cpu.map(|cpu| cpu.within(time)) {
                 payload.dict_set(c"cpu_user_time", &py.float(cpu.user)?)?;
                 payload.dict_set(c"cpu_system_time", &py.float(cpu.system)?)?;
-                payload.dict_set(c"cpu_time", &py.float(cpu.user + cpu.system)?)?;
+                payload.dict_set(c"cpu_time", &py.float(cpu.sum())?)?;
             }
             Ok(())
         });
-    }
-}
-
-/// CPU time of a thread, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Cpu {
-    user: f64,
-    system: f64,
-}
-
-impl Cpu {
-    #[cfg(target_os = "linux")]
-    fn of_this_thread() -> Option<Cpu> {
-        let mut usage = std::mem::MaybeUninit::zeroed();
-        // SAFETY: fills the structure, for which zeros are valid.
-        let usage: libc::rusage = unsafe {
-            if libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) != 0 {
-                return None;
-            }
-            usage.assume_init()
-        };
-        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-        Some(Cpu { user: seconds(usage.ru_utime), system: seconds(usage.ru_stime) })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn of_this_thread() -> Option<Cpu> {
-        None
-    }
-
-    fn since(self, start: Cpu) -> Cpu {
-        Cpu {
-            user: (self.user - start.user).max(0.0),
-            system: (self.system - start.system).max(0.0),
-        }
-    }
-
-    /// Scaled down so that the sum is no more than `time`: the clocks differ in resolution.
-    fn within(self, time: f64) -> Cpu {
-        let sum = self.user + self.system;
-        if sum <= time {
-            return self;
-        }
-        Cpu { user: self.user * time / sum, system: self.system * time / sum }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_time_is_no_more_than_time() {
-        let cpu = Cpu { user: 3.0, system: 1.0 };
-        assert_eq!(cpu.within(5.0), cpu);
-        assert_eq!(cpu.within(2.0), Cpu { user: 1.5, system: 0.5 });
-        assert_eq!(cpu.since(Cpu { user: 1.0, system: 2.0 }), Cpu { user: 2.0, system: 0.0 });
     }
 }

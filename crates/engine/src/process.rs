@@ -11,6 +11,7 @@ use daemon::worker::Handle;
 use engine_api::{Fault, FaultKind, ServerLog};
 use interp::{Options, Runtime};
 use log_codes::{WSGI0038, WSGI0103, WSGI1104};
+use metrics::Recorder;
 use rustc_hash::FxHashMap;
 
 use crate::group::{Group, interpreter_name};
@@ -35,6 +36,8 @@ pub(crate) struct Process {
     pub(crate) settings: Settings,
     pub(crate) log: ServerLog,
     pub(crate) runtime: Runtime,
+    /// What is known of its requests, in numbers.
+    pub(crate) recorder: Recorder,
     /// The supervisor's ear, in a worker.
     pub(crate) worker: Option<Handle>,
     /// Limits of time, in a worker that has some.
@@ -64,12 +67,14 @@ impl Process {
         settings: Settings,
         log: ServerLog,
         runtime: Runtime,
+        recorder: Recorder,
         worker: Option<Handle>,
     ) -> Process {
         Process {
             settings,
             log,
             runtime,
+            recorder,
             worker,
             watchdog: OnceLock::new(),
             stopping: AtomicBool::new(false),

@@ -4,12 +4,12 @@
 //! call; everything else goes through [`crate::host::Host`] as the application produces it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine_api::worker::Preload;
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
 use log_codes::{WSGI0087, WSGI0191};
-use py::{Bound, Token, ffi};
+use py::{Bound, Token, Waits, ffi};
 use smallvec::SmallVec;
 use wsgi_core::{Flags, Outcome, Value};
 
@@ -19,6 +19,7 @@ use crate::host::{self, Host};
 use crate::log::{self, Report};
 use crate::observe;
 use crate::process::{Process, Visit};
+use crate::record::Record;
 use crate::script::{Ask, OnChange, Unusable};
 
 /// Handles a request on the calling thread, which is not attached.
@@ -28,17 +29,20 @@ pub(crate) fn handle(
     client: Client<'_>,
 ) -> Result<Reply, Fault> {
     let client = Mutex::new(client);
+    let waited = Waits::of_this_thread();
     let visit = visit(process, request, &client)?;
     let group = visit.group;
     let attached =
-        group.interpreter.attach(|py| serve(py, group, request, &client, OnChange::Reload));
-    let outcome = match attached {
-        Ok(Served::Done(outcome)) => outcome,
-        Ok(Served::Outdated(_)) => unreachable!("the script was to be loaded again"),
+        group.interpreter.attach(|py| serve(py, group, request, &client, OnChange::Reload, waited));
+    let (outcome, record) = match attached {
+        Ok(Ok(served)) => served,
+        Ok(Err(Outdated(_))) => unreachable!("the script was to be loaded again"),
         Err(error) => return Err(not_attached(group, &client, &error)),
     };
     let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(finish(outcome, |head, body, flags| host::respond(&mut client, Some(head), body, flags)))
+    let respond =
+        |head: &_, body: &[&[u8]], flags| host::respond(&mut client, Some(head), body, flags);
+    Ok(finish(outcome, record, respond))
 }
 
 /// As many variables as a request usually has at most; more cost an allocation.
@@ -61,21 +65,21 @@ pub(crate) enum Answer {
 
 /// Handles a request on the calling thread, which is attached to the main interpreter and stays so
 /// for the next request: a response that the socket takes at once is sent without letting go.
+///
+/// `waited` is what the thread had waited for Python's lock before it was told of the request.
 pub(crate) fn answer(
     process: &'static Process,
     request: &Request<'_>,
     client: Client<'_>,
     on_change: OnChange,
+    waited: Waits,
 ) -> Result<Answer, Fault> {
     let client = Mutex::new(client);
     let visit = visit(process, request, &client)?;
     let group = visit.group;
     let attached = group.interpreter.attach(|py| {
-        let outcome = match serve(py, group, request, &client, on_change) {
-            Served::Done(outcome) => outcome,
-            Served::Outdated(stamp) => return Err(stamp),
-        };
-        Ok(finish(outcome, |head, body, flags| {
+        let (outcome, record) = serve(py, group, request, &client, on_change, waited)?;
+        Ok(finish(outcome, record, |head, body, flags| {
             let client = &mut *client.lock().unwrap_or_else(PoisonError::into_inner);
             let sent = host::try_respond(client, Some(head), body, flags);
             sent.unwrap_or_else(|| py.detach(|| host::respond(client, Some(head), body, flags)))
@@ -83,7 +87,7 @@ pub(crate) fn answer(
     });
     match attached {
         Ok(Ok(reply)) => Ok(Answer::Replied(reply)),
-        Ok(Err(stamp)) => Ok(Answer::Outdated {
+        Ok(Err(Outdated(stamp))) => Ok(Answer::Outdated {
             preload: Preload {
                 script: request.script.or_empty().to_vec(),
                 application_group: request.application_group.or_empty().to_vec(),
@@ -129,9 +133,11 @@ pub(crate) fn not_attached(
 /// Sends what was collected with `respond`, and says what became of the request.
 fn finish(
     outcome: Outcome,
+    record: Record,
     respond: impl FnOnce(&wsgi_core::Head, &[&[u8]], Flags) -> Result<(), Fault>,
 ) -> Reply {
-    match outcome {
+    let mut sending = Duration::ZERO;
+    let reply = match outcome {
         Outcome::Sent { status } => Reply { kind: ReplyKind::Sent, status },
         Outcome::Failed { status } => Reply { kind: ReplyKind::Render, status },
         Outcome::Truncated { status } => Reply { kind: ReplyKind::Truncated, status },
@@ -144,20 +150,24 @@ fn finish(
             };
             let body = response.body.as_slice();
             let chunks = if body.is_empty() { &[][..] } else { &[body][..] };
-            match respond(&response.head, chunks, flags) {
+            let begun = record.is_wanted().then(Instant::now);
+            let sent = respond(&response.head, chunks, flags);
+            sending = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+            match sent {
                 Ok(()) => Reply { kind, status },
                 Err(_) => Reply { kind: ReplyKind::Truncated, status },
             }
         }
-    }
+    };
+    record.close(reply.status, sending);
+    reply
 }
 
-/// How far a request got.
-enum Served {
-    Done(Outcome),
-    /// Not far: its script has changed, to the version with this time stamp.
-    Outdated(i64),
-}
+/// What became of a request; an error if that was nothing.
+type Served = Result<(Outcome, Record), Outdated>;
+
+/// The script has changed, to the version with this time stamp.
+struct Outdated(i64);
 
 fn serve(
     py: Token<'_>,
@@ -165,15 +175,18 @@ fn serve(
     request: &Request<'_>,
     client: &Mutex<Client<'_>>,
     on_change: OnChange,
+    waited: Waits,
 ) -> Served {
-    let failed = |status| Served::Done(Outcome::Failed { status });
-    let Ok(objects) = group.objects() else { return failed(500) };
+    let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
+    let mut record = Record::open(&group.process.recorder, thread_id, waited);
+    let failed = |record, status| Ok((Outcome::Failed { status }, record));
+    let Ok(objects) = group.objects() else { return failed(record, 500) };
     let data = match py.dict() {
         Ok(data) => data,
         Err(error) => {
             let report = Report::of_script(&error, request.resource.or_empty(), &group.context);
             py.detach(|| report.log(client));
-            return failed(500);
+            return failed(record, 500);
         }
     };
     let current = Current { group, log: client, data: data.as_ptr() };
@@ -194,21 +207,26 @@ fn serve(
     };
     let watchdog = group.process.watchdog.get();
     if let Some(watchdog) = watchdog {
-        watchdog.enter(group, current::thread_id(|| group.process.runtime.is_main_thread()));
+        watchdog.enter(group, thread_id);
     }
     let application = match group.scripts.callable(py, &ask) {
         Ok(application) => application,
-        Err(Unusable::Broken) => return failed(500),
-        Err(Unusable::Outdated(stamp)) => return Served::Outdated(stamp),
+        Err(Unusable::Broken) => return failed(record, 500),
+        Err(Unusable::Outdated(stamp)) => {
+            record.cancel();
+            return Err(Outdated(stamp));
+        }
         // Embedded and daemon mode differ here, and configurations may rely on it.
-        Err(Unusable::NoCallable) if group.process.settings.embedded() => return failed(404),
-        Err(Unusable::NoCallable) => return failed(500),
+        Err(Unusable::NoCallable) if group.process.settings.embedded() => {
+            return failed(record, 404);
+        }
+        Err(Unusable::NoCallable) => return failed(record, 500),
     };
     if let Some(watchdog) = watchdog {
         watchdog.loaded();
     }
-    let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
     let application_start = now();
+    record.call(request, application_start);
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
     add_extra(&mut extra, request, thread_id, application_start);
     let pairs = request.environ.get().iter();
@@ -226,12 +244,14 @@ fn serve(
         content_length: u64::try_from(request.content_length).ok(),
         script: request.resource.or_empty(),
         context: &group.context,
-        measure: observer.is_some(),
+        measure: observer.is_some() || record.is_wanted(),
+        waited: Some(record.waited()),
         observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
     };
     let mut host = Host { client, group, script: request.resource.or_empty() };
     let served = wsgi_core::serve(py, &objects.core, &application, &described, &mut host);
-    Served::Done(served.outcome)
+    record.served(&served.summary);
+    Ok((served.outcome, record))
 }
 
 /// Adds the entries of `environ` that have a place of their own in the request.

@@ -5,6 +5,7 @@
 //! the most specific in front.
 
 use engine_api::{InterpreterOptions, Start, Switch};
+use metrics::Recorder;
 
 /// What `start` was told.
 #[derive(Debug)]
@@ -115,6 +116,11 @@ impl Settings {
             restrict_stdout: last(|block| block.restrict_stdout, false),
             restrict_signal: last(|block| block.restrict_signal, true) && !self.is_service(),
         }
+    }
+
+    /// The record of this process, which begins now.
+    pub(crate) fn recorder(&self) -> Recorder {
+        Recorder::new(self.threads_per_process, !self.embedded())
     }
 
     /// `embedded mode` or `daemon process 'GROUP'`.

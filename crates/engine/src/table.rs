@@ -68,6 +68,7 @@ struct Runtime;
 impl engine_api::Runtime for Runtime {
     fn start(start: &Start<'_>) -> Result<(), Fault> {
         let settings = Settings::new(start);
+        let recorder = settings.recorder();
         let server = ServerLog::new(start.host);
         let place = settings.place();
         let free = if settings.free_threading { " with free-threading enabled" } else { "" };
@@ -77,7 +78,7 @@ impl engine_api::Runtime for Runtime {
         let runtime =
             interp::Runtime::start(&config).map_err(|error| unavailable(&error.to_string()))?;
         tell_of_other_patch_level(&server);
-        process::set(Process::new(settings, server, runtime, None)).all(b"")?;
+        process::set(Process::new(settings, server, runtime, recorder, None)).all(b"")?;
         Ok(())
     }
 

@@ -147,8 +147,9 @@ fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
         log::plain(&log, Level::Info, &line);
     });
     table::tell_of_other_patch_level(&log);
+    let recorder = settings.recorder();
     let handle = Some(place.handle.clone());
-    let process = process::set(Process::new(settings, log, runtime, handle));
+    let process = process::set(Process::new(settings, log, runtime, recorder, handle));
     // The main interpreter is there; this adds what makes it a group's.
     if process.all(b"").is_err() {
         py.detach(|| log::coded(&log, &WSGI0038.message([&name])));

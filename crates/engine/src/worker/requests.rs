@@ -1,5 +1,6 @@
 //! Requests of a worker: from the frame to the engine, and what became of it.
 
+use std::cell::Cell;
 use std::sync::{Arc, mpsc};
 
 use daemon::control::Retire;
@@ -8,6 +9,7 @@ use daemon::worker::{Request, Runner, StopReason, Stream};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Bytes, Client, Fault, Level, Pair, ReplyKind, Slice};
 use log_codes::WSGI0081;
+use py::Waits;
 
 use super::ending::Ending;
 use super::host::{self, StreamHost};
@@ -27,6 +29,14 @@ pub(super) struct Requests {
     evicts: bool,
     signals: mpsc::SyncSender<i32>,
     ending: Arc<Ending>,
+}
+
+thread_local! {
+    /// When this thread found something to do and began to wait for Python's lock; 0 if it has it
+    /// for longer.
+    static FOUND: Cell<i64> = const { Cell::new(0) };
+    /// What it had waited by then, or by the end of its last request.
+    static WAITED: Cell<Waits> = const { Cell::new(Waits::NONE) };
 }
 
 impl Requests {
@@ -65,7 +75,11 @@ impl Requests {
             connection_id: call.connection_id.into(),
             request_start: facts.request_start,
             queue_start: facts.queue_start,
-            daemon_start: engine_api::now(),
+            // A request may have come while the thread waited for the lock on behalf of another.
+            daemon_start: match FOUND.take() {
+                0 => engine_api::now(),
+                found => found.max(facts.queue_start),
+            },
             content_length: facts.body_length,
             server_pid: call.server_pid,
             daemon_connects: facts.connects.into(),
@@ -86,7 +100,7 @@ impl Requests {
         }
         let mut host = StreamHost { stream, level: call.level, script: call.script, watchdog };
         let answer = Client::with(&host::TABLE, &mut host, |client| {
-            request::answer(self.process, &described, client, on_change)
+            request::answer(self.process, &described, client, on_change, WAITED.get())
         });
         if let Some(watchdog) = watchdog {
             watchdog.touch();
@@ -97,6 +111,8 @@ impl Requests {
 
 impl Runner for Requests {
     fn attached(&self, _: u16, serve: &mut dyn FnMut()) {
+        FOUND.set(engine_api::now());
+        WAITED.set(Waits::of_this_thread());
         // Without memory for a thread state `serve` is not called, which is what to do then.
         let _ = self.process.runtime.main().attach(|_| serve());
     }
@@ -131,6 +147,7 @@ impl Runner for Requests {
                 say(&mut |stream| drop(stream.render(status, text)), stream);
             }
         }
+        WAITED.set(Waits::of_this_thread());
     }
 
     fn stopping(&self, reason: StopReason) {
