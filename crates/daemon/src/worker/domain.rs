@@ -2,9 +2,9 @@
 //!
 //! Leader and followers, with batches. At most one idle thread, the leader, waits in `epoll_wait`
 //! and puts what is ready into a queue. It takes the lock *while it still is the leader*, so that at
-//! most one idle thread ever waits for the lock; then the next thread may lead. Having served a
-//! request, a thread keeps the lock and takes the next ready connection, for giving the lock away
-//! and getting it back costs more than a small request. It gives the lock away as soon as
+//! most one idle thread ever waits for the lock; then another thread may lead, if need be ([`Lead`]).
+//! Having served a request, a thread keeps the lock and takes the next ready connection, for giving
+//! the lock away and getting it back costs more than a small request. It gives the lock away as soon as
 //! another request is inside the application, which would otherwise wait for each of its own steps
 //! until the interpreter forces a switch, and in any case after a millisecond.
 //!
@@ -18,9 +18,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst, fence};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -31,6 +31,7 @@ use rustix::net::{RecvFlags, recv};
 use super::Runner;
 use super::connection::{Connection, Table};
 use super::fork::{self, Own};
+use super::lead::{Lead, Leading, Lent, Measure};
 use super::output::send_bytes;
 use super::process::Counter;
 use super::status::Status;
@@ -55,7 +56,7 @@ pub(super) struct Domain {
     epoch: u32,
     epoll: Own,
     kick: Own,
-    leader: Mutex<()>,
+    lead: Lead,
     /// The leader waits in `epoll_wait`, or is about to.
     asleep: AtomicBool,
     ready: SegQueue<Arc<Connection>>,
@@ -72,12 +73,20 @@ pub(super) struct Thread<'a> {
     counter: Counter,
     decoder: Decoder,
     buffers: Buffers,
+    measure: Measure,
 }
 
 impl<'a> Thread<'a> {
     pub(super) fn new(number: u32, status: Option<&'a Status>, counter: Counter) -> Thread<'a> {
         let decoder = Decoder::new(Side::Worker, ROOM);
-        Thread { number, status, counter, decoder, buffers: Buffers::new() }
+        Thread {
+            number,
+            status,
+            counter,
+            decoder,
+            buffers: Buffers::new(),
+            measure: Measure::new(),
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl Domain {
             epoch,
             epoll,
             kick,
-            leader: Mutex::new(()),
+            lead: Lead::new(),
             asleep: AtomicBool::new(false),
             ready: SegQueue::new(),
             connections: Table::default(),
@@ -166,36 +175,38 @@ impl Domain {
 
     /// The life of a thread.
     pub(super) fn serve(&self, runner: &dyn Runner, thread: &mut Thread<'_>) {
+        let mut lead: Option<Leading<'_>> = None;
         while !self.is_stopping() {
-            let guard = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.is_stopping() {
-                break;
-            }
-            if self.ready.is_empty() {
+            let leading = lead.take().unwrap_or_else(|| self.lead.take());
+            if self.ready.is_empty() && !self.is_stopping() {
                 self.sleep();
             }
             if self.ready.is_empty() || self.is_stopping() {
+                lead = Some(leading);
                 continue;
             }
             if !runner.batches(self.number) {
                 let connection = self.pop();
-                drop(guard);
+                drop(leading);
                 if let Some(connection) = connection {
                     self.look_at(&connection, Some(runner), thread);
                 }
                 self.wake_leader();
                 continue;
             }
-            let mut guard = Some(guard);
+            lead = Some(leading);
+            let mut is_attached = false;
             runner.attached(self.number, &mut || {
-                guard = None;
-                self.batch(runner, thread);
+                is_attached = true;
+                self.batch(runner, thread, &mut lead);
             });
-            if guard.take().is_some() {
-                // It could not be attached, and would not be the next time.
+            if !is_attached {
+                // It could not be, and would not be the next time.
                 self.refuse(thread);
             }
-            self.wake_leader();
+            if lead.is_none() {
+                self.wake_leader();
+            }
         }
     }
 
@@ -254,16 +265,30 @@ impl Domain {
     }
 
     /// Serves one request after another while attached.
-    fn batch(&self, runner: &dyn Runner, thread: &mut Thread<'_>) {
-        let begun = Instant::now();
+    fn batch<'l>(
+        &'l self,
+        runner: &dyn Runner,
+        thread: &mut Thread<'_>,
+        lead: &mut Option<Leading<'l>>,
+    ) {
+        let mut begun = None;
         loop {
             let connection = self.pop().or_else(|| {
                 self.poll(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
                 self.pop()
             });
             let Some(connection) = connection else { break };
+            if self.lead.is_eager() {
+                *lead = None;
+            }
+            let lent = lead.take().map(Leading::lend);
+            let leads = lent.is_some();
+            let now = thread.measure.begin(begun.is_none());
+            let begun = *begun.get_or_insert(now);
             self.look_at(&connection, Some(runner), thread);
-            if self.inside.load(SeqCst) > 0 || begun.elapsed() >= BATCH || self.is_stopping() {
+            *lead = lent.and_then(Lent::reclaim);
+            let now = thread.measure.end(&self.lead, leads && lead.is_none());
+            if self.inside.load(SeqCst) > 0 || now - begun >= BATCH || self.is_stopping() {
                 break;
             }
         }
@@ -303,7 +328,7 @@ impl Domain {
             }
         }
         loop {
-            let Thread { decoder, buffers, status, number, counter } = thread;
+            let Thread { decoder, buffers, status, number, counter, .. } = thread;
             match decoder.take_with_rest()? {
                 Some((Item::Whole { header, payload, .. }, rest)) => match header.kind {
                     Kind::Hello => self.greet(connection, payload)?,

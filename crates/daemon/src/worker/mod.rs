@@ -14,6 +14,7 @@ mod domain;
 mod error;
 mod fork;
 mod handle;
+mod lead;
 mod output;
 mod process;
 mod signals;
