@@ -55,7 +55,10 @@ impl Side {
 #[derive(Debug)]
 pub struct Decoder {
     side: Side,
+    /// Empty until something arrives.
     buffer: Vec<u8>,
+    /// Bytes of `buffer` to begin with.
+    room: usize,
     /// `buffer[start..end]` has arrived and was not taken yet.
     start: usize,
     end: usize,
@@ -64,10 +67,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// With room for `room` bytes to begin with.
+    /// With room for `room` bytes to begin with, which are allocated when they are needed: most
+    /// threads of a worker never read a body, and many wait for their first request.
     pub fn new(side: Side, room: usize) -> Decoder {
-        let buffer = vec![0; room.max(HEADER)];
-        Decoder { side, buffer, start: 0, end: 0, streaming: None }
+        let room = room.max(HEADER);
+        Decoder { side, buffer: Vec::new(), room, start: 0, end: 0, streaming: None }
     }
 
     /// Where the next bytes of the stream go; never empty. Say how many with [`Self::filled`].
@@ -76,7 +80,9 @@ impl Decoder {
             (self.start, self.end) = (0, 0);
         }
         if self.end == self.buffer.len() {
-            if self.start > 0 {
+            if self.buffer.is_empty() {
+                self.buffer = vec![0; self.room];
+            } else if self.start > 0 {
                 self.buffer.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;

@@ -44,7 +44,7 @@ use crate::wire::{
 /// A thread keeps the lock no longer than this for one request after another.
 const BATCH: Duration = Duration::from_millis(1);
 /// Room for a request in one read.
-const ROOM: usize = 16 << 10;
+const ROOM: usize = 8 << 10;
 /// What the events of the descriptor that wakes everybody carry.
 const KICK: u64 = 0;
 
@@ -319,7 +319,7 @@ impl Domain {
         runner: Option<&dyn Runner>,
         thread: &mut Thread<'_>,
     ) -> Result<Next, Malformed> {
-        thread.decoder.reset(4 * ROOM);
+        thread.decoder.reset(8 * ROOM);
         {
             let mut partial = connection.partial();
             if !partial.is_empty() {
