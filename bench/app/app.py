@@ -46,8 +46,17 @@ def upload(environ, start_response):
 
 def busy(environ, start_response):
     """Pure Python that never lets go of the GIL by itself, about a millisecond."""
+    return compute(24_000, start_response)
+
+
+def grind(environ, start_response):
+    """The same for about a tenth of a second."""
+    return compute(2_400_000, start_response)
+
+
+def compute(turns, start_response):
     total = 0
-    for i in range(24000):
+    for i in range(turns):
         total += i & 7
     body = b"%d" % total
     start_response("200 OK", [TEXT, ("Content-Length", str(len(body)))])
@@ -76,6 +85,7 @@ PAGES = {
     "/whole": whole,
     "/upload": upload,
     "/busy": busy,
+    "/grind": grind,
     "/sleep": sleep,
 }
 

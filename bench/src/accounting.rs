@@ -109,6 +109,11 @@ pub(crate) fn is_python(pid: u32) -> bool {
     !["apache2", "httpd", "wsgi-supervisor"].iter().any(|front| name.starts_with(front))
 }
 
+/// How many threads a process has.
+pub(crate) fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 fn stat(pid: u32) -> Option<Stat> {
     read_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }

@@ -1,16 +1,15 @@
 //! Who is measured: one entry per contestant.
 //!
-//! Everybody serves the same application under the same Python, with the settings their own
-//! documentation recommends for it; what differs from a default stands here in plain sight.
+//! Everybody serves the same application under the same Python. `configs.rs` has what Apache is told.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use crate::configs::{self, Group, bare, embedded};
 use crate::httpd::THREADS;
 use crate::lab::{Lab, Running};
-use crate::loads::Kind;
+use crate::loads::{Kind, Load};
 
 /// One contestant.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ pub(crate) struct Contestant {
     pub(crate) rival: Option<&'static str>,
     /// The most it can serve.
     pub(crate) serves: Kind,
+    /// The loads it takes part in unless the command line names some; all, if none is here.
+    loads: &'static [&'static str],
     /// Part of a run without `--only`.
     pub(crate) usual: bool,
     /// Part of `--quick`.
@@ -31,6 +32,25 @@ pub(crate) struct Contestant {
 
 /// Every table compares with these where they take part.
 pub(crate) const REFERENCES: &[&str] = &["static", "bare", "apache-granian"];
+
+/// What a number of threads or processes matters for.
+const SIZES: &[&str] = &["hello-16", "busy-16", "django-16", "sleep-16"];
+/// What one thread is for.
+const SMALL: &[&str] = &["hello-16", "hello-1", "hello-64", "busy-16"];
+
+impl Contestant {
+    /// Whether it takes part in a load; `named` if the command line names contestants or loads.
+    pub(crate) fn takes(&self, load: &Load, named: bool) -> bool {
+        let chosen = named || self.loads.is_empty() || self.loads.contains(&load.name);
+        chosen && self.serves >= load.kind
+    }
+}
+
+/// Starts the contestant of that name.
+pub(crate) fn start(name: &str, lab: &Lab) -> Result<Running> {
+    let found = ALL.iter().find(|contestant| contestant.name == name);
+    (found.with_context(|| format!("no contestant is called {name}"))?.start)(lab)
+}
 
 /// All of them.
 pub(crate) const ALL: &[Contestant] = &[
@@ -68,6 +88,7 @@ pub(crate) const ALL: &[Contestant] = &[
     Contestant {
         name: "c-daemon-1",
         about: "mod_wsgi 6 in C, daemon, threads=1",
+        loads: SMALL,
         start: |lab| c_daemon(lab, "c-daemon-1", 1, 1),
         ..APPLICATION
     },
@@ -75,13 +96,14 @@ pub(crate) const ALL: &[Contestant] = &[
         name: "ours-daemon-1",
         about: "this module, daemon, threads=1",
         rival: Some("c-daemon-1"),
+        loads: SMALL,
         start: |lab| ours_daemon(lab, "ours-daemon-1", 1, 1),
         ..APPLICATION
     },
     Contestant {
         name: "c-daemon-5",
         about: "mod_wsgi 6 in C, daemon, threads=5",
-        usual: false,
+        loads: SIZES,
         start: |lab| c_daemon(lab, "c-daemon-5", 1, 5),
         ..APPLICATION
     },
@@ -89,7 +111,7 @@ pub(crate) const ALL: &[Contestant] = &[
         name: "ours-daemon-5",
         about: "this module, daemon, threads=5",
         rival: Some("c-daemon-5"),
-        usual: false,
+        loads: SIZES,
         start: |lab| ours_daemon(lab, "ours-daemon-5", 1, 5),
         ..APPLICATION
     },
@@ -111,7 +133,7 @@ pub(crate) const ALL: &[Contestant] = &[
     Contestant {
         name: "c-daemon-2x8",
         about: "mod_wsgi 6 in C, daemon, processes=2 threads=8",
-        usual: false,
+        loads: SIZES,
         start: |lab| c_daemon(lab, "c-daemon-2x8", 2, 8),
         ..APPLICATION
     },
@@ -119,7 +141,7 @@ pub(crate) const ALL: &[Contestant] = &[
         name: "ours-daemon-2x8",
         about: "this module, daemon, processes=2 threads=8",
         rival: Some("c-daemon-2x8"),
-        usual: false,
+        loads: SIZES,
         start: |lab| ours_daemon(lab, "ours-daemon-2x8", 2, 8),
         ..APPLICATION
     },
@@ -160,7 +182,7 @@ pub(crate) const ALL: &[Contestant] = &[
     Contestant {
         name: "granian-16",
         about: "Granian alone, 1 worker, 16 blocking threads",
-        usual: false,
+        loads: SIZES,
         start: |lab| granian(lab, "granian-16", 16),
         ..APPLICATION
     },
@@ -168,14 +190,14 @@ pub(crate) const ALL: &[Contestant] = &[
         name: "hyper-16",
         about: "the embedding example, 16 Python threads",
         rival: Some("granian-16"),
-        usual: false,
+        loads: SIZES,
         start: |lab| hyper(lab, "hyper-16", 16),
         ..APPLICATION
     },
     Contestant {
         name: "gunicorn-16",
         about: "Gunicorn alone, 1 worker, gthread with 16 threads",
-        usual: false,
+        loads: &["hello-16", "django-16"],
         start: gunicorn,
         ..APPLICATION
     },
@@ -186,79 +208,20 @@ const APPLICATION: Contestant = Contestant {
     about: "",
     rival: None,
     serves: Kind::Work,
+    loads: &[],
     usual: true,
     quick: false,
     start: |lab| lab.httpd("", ""),
 };
 
-/// The lines of the bare handler.
-pub(crate) fn bare(lab: &Lab) -> Result<String> {
-    let module = lab.bare()?.display();
-    Ok(format!("LoadModule bare_module \"{module}\"\nSetHandler bare\n"))
-}
-
-/// The lines of a mod_wsgi, whoever wrote it, that serves `app` embedded.
-pub(crate) fn embedded(lab: &Lab, module: &Path, app: &str) -> String {
-    format!(
-        "LoadModule wsgi_module \"{}\"\n\
-         WSGIPythonHome \"{}\"\n\
-         WSGIPythonPath \"{}\"\n\
-         WSGIScriptAlias / \"{}\"\n\
-         WSGIApplicationGroup %{{GLOBAL}}\n",
-        module.display(),
-        lab.peers.venv.display(),
-        lab.app().display(),
-        lab.app().join(app).display(),
-    )
-}
-
-/// The lines of a mod_wsgi with many applications, each in an interpreter or a process of its own.
-pub(crate) fn many(lab: &Lab, module: &Path, count: u32, daemon: bool) -> Result<String> {
-    let mut lines = format!(
-        "LoadModule wsgi_module \"{}\"\nWSGIPythonHome \"{}\"\nWSGISocketPrefix \"{}\"\n",
-        module.display(),
-        lab.peers.venv.display(),
-        lab.app().join("many.sock").display(),
-    );
-    for number in 0..count {
-        let script = lab.app().join(format!("app{number}.py"));
-        std::fs::copy(lab.app().join("hello.py"), &script)?;
-        let mut options = String::new();
-        if daemon {
-            // Named below, so it has to stand above.
-            writeln!(lines, "WSGIDaemonProcess app{number} threads=5 display-name=%{{GROUP}}")?;
-            options = format!(" process-group=app{number} application-group=%{{GLOBAL}}");
-        }
-        writeln!(lines, "WSGIScriptAlias /app{number} \"{}\"{options}", script.display())?;
-    }
-    Ok(lines)
-}
-
-fn daemon(lab: &Lab, module: &Path, name: &str, processes: u32, threads: u32) -> Result<Running> {
-    let mut lines = embedded(lab, module, "app.py");
-    // `display-name` also tells the accounting which processes run Python.
-    write!(
-        lines,
-        "WSGIRestrictEmbedded On\n\
-         WSGISocketPrefix \"{}\"\n\
-         WSGIDaemonProcess bench threads={threads} display-name=%{{GROUP}} python-path=\"{}\"",
-        lab.app().join(format!("{name}.sock")).display(),
-        lab.app().display(),
-    )?;
-    // `processes=1` would say wsgi.multiprocess.
-    if processes > 1 {
-        write!(lines, " processes={processes}")?;
-    }
-    lines += "\nWSGIProcessGroup bench\n";
-    lab.httpd(name, &lines)
-}
-
 fn c_daemon(lab: &Lab, name: &str, processes: u32, threads: u32) -> Result<Running> {
-    daemon(lab, &lab.peers.c_module()?, name, processes, threads)
+    let group = Group { name, processes, threads, options: "" };
+    lab.httpd(name, &configs::daemon(lab, &lab.peers.c_module()?, "app.py", &group)?)
 }
 
 fn ours_daemon(lab: &Lab, name: &str, processes: u32, threads: u32) -> Result<Running> {
-    daemon(lab, lab.module()?, name, processes, threads)
+    let group = Group { name, processes, threads, options: "" };
+    lab.httpd(name, &configs::daemon(lab, lab.module()?, "app.py", &group)?)
 }
 
 fn proxy(lab: &Lab, name: &str, scheme: &str, back: u16) -> Result<Running> {

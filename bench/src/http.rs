@@ -55,6 +55,13 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The connection without its buffer, to be kept open; nothing may be unread.
+    pub(crate) fn keep(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+}
+
 fn read_response(from: &mut impl BufRead) -> Result<Response> {
     let status_line = line(from)?;
     let mut words = status_line.split(' ');

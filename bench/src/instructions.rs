@@ -1,19 +1,21 @@
 //! Instructions per request, counted by callgrind: a figure that does not depend on the machine.
 //!
-//! Apache runs as one process (`httpd -X`) under valgrind and answers two numbers of requests on one
-//! persistent connection; the difference divided by the difference is a request, start and end
-//! cancel out. User space only: what the kernel does is not seen.
+//! A process runs under valgrind and answers two numbers of requests on one persistent connection; the
+//! difference divided by the difference is a request, start and end cancel out. It is either all of
+//! Apache (`httpd -X`), or a worker of daemon mode, whose Python is a script that begins with valgrind.
+//! User space only: what the kernel does is not seen.
 //! The ratio to a bare handler in the same run is held against `instructions.budget`.
 //! <https://valgrind.org/docs/manual/cl-manual.html>
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::contestants;
+use crate::configs::{self, Group};
 use crate::lab::Lab;
 use crate::{place, report};
 
@@ -23,24 +25,47 @@ const REQUESTS: (u32, u32) = (400, 2400);
 /// How far above its budget a figure may be.
 const SLACK: f64 = 1.05;
 
-/// What is counted: a name and the lines of its configuration.
+/// What is counted: a name, who runs under valgrind, and the lines of its configuration.
 struct Counted {
     name: &'static str,
-    lines: fn(&Lab) -> Result<String>,
+    who: Who,
+    /// Gets the home of the worker's Python, if a worker is counted.
+    lines: fn(&Lab, Option<&Path>) -> Result<String>,
+}
+
+/// Which process is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Apache,
+    Worker,
 }
 
 const COUNTED: &[Counted] = &[
-    Counted { name: "static", lines: |_| Ok(String::new()) },
-    Counted { name: BARE, lines: contestants::bare },
+    Counted { name: "static", who: Who::Apache, lines: |_, _| Ok(String::new()) },
+    Counted { name: BARE, who: Who::Apache, lines: |lab, _| configs::bare(lab) },
     Counted {
         name: "ours-embedded",
-        lines: |lab| Ok(contestants::embedded(lab, lab.module()?, "hello.py") + SEED),
+        who: Who::Apache,
+        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED),
     },
+    Counted { name: "ours-daemon-apache", who: Who::Apache, lines: daemon },
+    Counted { name: "ours-daemon-worker", who: Who::Worker, lines: daemon },
     Counted {
         name: "c-embedded",
-        lines: |lab| Ok(contestants::embedded(lab, &lab.peers.c_module()?, "hello.py") + SEED),
+        who: Who::Apache,
+        lines: |lab, _| Ok(configs::embedded(lab, &lab.peers.c_module()?, "hello.py") + SEED),
     },
 ];
+
+fn daemon(lab: &Lab, home: Option<&Path>) -> Result<String> {
+    // A worker that is counted needs a while to start and to end.
+    let mut options = "startup-timeout=120 shutdown-timeout=60".to_owned();
+    if let Some(home) = home {
+        options += &format!(" python-home=\"{}\"", home.display());
+    }
+    let group = Group { name: "count", processes: 1, threads: 16, options: &options };
+    Ok(configs::daemon(lab, lab.module()?, "hello.py", &group)? + SEED)
+}
 
 /// How many steps a look into a dictionary takes depends on the seed of hashes: some hundred
 /// instructions per request, more or less.
@@ -111,23 +136,29 @@ pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<Exi
 }
 
 fn count(lab: &Lab, counted: &Counted, keep: Option<&Path>) -> Result<f64> {
-    let lines = (counted.lines)(lab)?;
-    let few = total(lab, counted.name, &lines, REQUESTS.0, keep)?;
-    let many = total(lab, counted.name, &lines, REQUESTS.1, keep)?;
+    let few = total(lab, counted, REQUESTS.0, keep)?;
+    let many = total(lab, counted, REQUESTS.1, keep)?;
     let between = many.checked_sub(few).context("more requests took fewer instructions")?;
     Ok(between as f64 / f64::from(REQUESTS.1 - REQUESTS.0))
 }
 
 /// Instructions of a whole run with that many requests.
-fn total(lab: &Lab, name: &str, lines: &str, requests: u32, keep: Option<&Path>) -> Result<u64> {
+fn total(lab: &Lab, counted: &Counted, requests: u32, keep: Option<&Path>) -> Result<u64> {
+    let name = counted.name;
     let run = format!("count-{name}-{requests}");
     // Opened by root, and once more by whoever Apache has become when it ends.
     let file = lab.scratch(&format!("{run}.callgrind"))?;
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .args(["--tool=callgrind", "--quiet", "--dump-instr=no"])
-        .arg(format!("--callgrind-out-file={}", file.display()));
-    let mut server = lab.httpd_under(&mut valgrind, &run, lines)?;
+    let mut server = match counted.who {
+        Who::Apache => {
+            let mut valgrind = Command::new("valgrind");
+            valgrind.args(CALLGRIND).arg(out_file(&file));
+            lab.httpd_under(&mut valgrind, &run, &(counted.lines)(lab, None)?)?
+        }
+        Who::Worker => {
+            let home = home_under_valgrind(lab, &run, &file)?;
+            lab.httpd(&run, &(counted.lines)(lab, Some(&home))?)?
+        }
+    };
     let mut connection = crate::http::Connection::open(server.port)?;
     for _ in 0..requests {
         let response = connection.request("/hello", None)?;
@@ -145,6 +176,34 @@ fn total(lab: &Lab, name: &str, lines: &str, requests: u32, keep: Option<&Path>)
         std::fs::copy(&file, keep.join(format!("callgrind.out.{name}.{requests}")))?;
     }
     read_total(&text).context("callgrind wrote no total")
+}
+
+const CALLGRIND: [&str; 3] = ["--tool=callgrind", "--quiet", "--dump-instr=no"];
+
+fn out_file(file: &Path) -> String {
+    format!("--callgrind-out-file={}", file.display())
+}
+
+/// An environment like that of the peers, whose Python runs under valgrind.
+fn home_under_valgrind(lab: &Lab, run: &str, file: &Path) -> Result<PathBuf> {
+    let home = lab.place(run)?;
+    let venv = &lab.peers.venv;
+    for name in ["pyvenv.cfg", "lib", "include"] {
+        symlink(venv.join(name), home.join(name))?;
+    }
+    std::fs::create_dir(home.join("bin"))?;
+    let script = home.join("bin/python3");
+    std::fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\nexec valgrind {} '{}' '{}/bin/python3' \"$@\"\n",
+            CALLGRIND.join(" "),
+            out_file(file),
+            venv.display()
+        ),
+    )?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    Ok(home)
 }
 
 fn read_total(text: &str) -> Option<u64> {

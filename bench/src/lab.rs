@@ -17,6 +17,8 @@ use crate::peers::{Peers, Wanted};
 use crate::place::{self, User};
 use crate::process::{Process, output};
 
+/// Bodies, one file per load.
+const EXPECTED: &str = "expected";
 /// How long a server may take to answer first.
 const START: Duration = Duration::from_secs(20);
 
@@ -86,7 +88,7 @@ impl Lab {
     fn fill(&self, wanted: Wanted) -> Result<()> {
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.dir.path(), open)?;
-        for dir in [self.app(), self.htdocs()] {
+        for dir in [self.app(), self.htdocs(), self.dir.path().join(EXPECTED)] {
             std::fs::create_dir(&dir)?;
         }
         let from = place::root().join("bench/app");
@@ -97,12 +99,14 @@ impl Lab {
         for load in loads::ALL {
             let file = load.path.trim_matches('/');
             match load.body {
-                Expected::Made(body) if load.kind < Kind::Work => {
-                    std::fs::write(self.htdocs().join(file), body())?;
+                Expected::Made(body) => {
+                    std::fs::write(self.expected(load), body())?;
+                    if load.kind < Kind::Work {
+                        std::fs::write(self.htdocs().join(file), body())?;
+                    }
                 }
                 // These need peers.
                 Expected::Printed(_) if wanted == Wanted::Nothing => {}
-                Expected::Made(_) => {}
                 Expected::Printed(program) => {
                     let mut python = Command::new(self.peers.venv.join("bin/python3"));
                     python.arg(program).current_dir(self.app());
@@ -119,14 +123,13 @@ impl Lab {
 
     /// The body a load must be answered with.
     pub(crate) fn body(&self, load: &Load) -> Result<Vec<u8>> {
-        match load.body {
-            Expected::Made(body) => Ok(body()),
-            Expected::Printed(_) => Ok(std::fs::read(self.expected(load))?),
-        }
+        let file = self.expected(load);
+        std::fs::read(&file).with_context(|| file.display().to_string())
     }
 
-    fn expected(&self, load: &Load) -> PathBuf {
-        self.dir.path().join(format!("{}.body", load.name))
+    /// The file with that body.
+    pub(crate) fn expected(&self, load: &Load) -> PathBuf {
+        self.dir.path().join(EXPECTED).join(load.name)
     }
 
     /// The directory of the applications.
@@ -137,6 +140,14 @@ impl Lab {
     /// The directory of the files.
     pub(crate) fn htdocs(&self) -> PathBuf {
         self.dir.path().join("htdocs")
+    }
+
+    /// An empty directory everybody can read.
+    pub(crate) fn place(&self, name: &str) -> Result<PathBuf> {
+        let place = self.dir.path().join(format!("{name}.home"));
+        std::fs::create_dir(&place)?;
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
+        Ok(place)
     }
 
     /// An empty file that the serving user may write to, as root may.

@@ -19,6 +19,8 @@ pub(crate) struct Load {
     pub(crate) kind: Kind,
     /// Rounds unless the command line says otherwise.
     pub(crate) rounds: u32,
+    /// Part of a run without `--load`.
+    pub(crate) usual: bool,
     /// Part of `--quick`.
     pub(crate) quick: bool,
 }
@@ -49,12 +51,18 @@ pub(crate) const ALL: &[Load] = &[
         name: "hello-16",
         about: "13 bytes, 16 connections",
         connections: 16,
-        rounds: 9,
+        rounds: 7,
         quick: true,
         ..HELLO
     },
     Load { name: "hello-1", about: "13 bytes, 1 connection", connections: 1, ..HELLO },
-    Load { name: "hello-64", about: "13 bytes, 64 connections", connections: 64, ..HELLO },
+    Load {
+        name: "hello-64",
+        about: "13 bytes, 64 connections",
+        connections: 64,
+        rounds: 3,
+        ..HELLO
+    },
     Load {
         name: "page-16",
         about: "10 KiB in one piece, 16 connections",
@@ -62,6 +70,7 @@ pub(crate) const ALL: &[Load] = &[
         connections: 16,
         body: Expected::Made(|| b"0123456789abcdef".repeat(640)),
         kind: Kind::Content,
+        rounds: 3,
         quick: true,
         ..HELLO
     },
@@ -72,6 +81,7 @@ pub(crate) const ALL: &[Load] = &[
         connections: 4,
         body: Expected::Made(mebibyte),
         kind: Kind::Content,
+        rounds: 3,
         ..HELLO
     },
     Load {
@@ -81,6 +91,8 @@ pub(crate) const ALL: &[Load] = &[
         connections: 4,
         body: Expected::Made(mebibyte),
         kind: Kind::Content,
+        rounds: 3,
+        usual: false,
         ..HELLO
     },
     Load {
@@ -91,6 +103,7 @@ pub(crate) const ALL: &[Load] = &[
         upload: 10 << 20,
         body: Expected::Made(|| b"10485760".to_vec()),
         kind: Kind::Work,
+        rounds: 3,
         ..HELLO
     },
     Load {
@@ -100,6 +113,7 @@ pub(crate) const ALL: &[Load] = &[
         connections: 16,
         body: Expected::Made(|| (0..24000u32).map(|i| i & 7).sum::<u32>().to_string().into_bytes()),
         kind: Kind::Work,
+        rounds: 3,
         ..HELLO
     },
     Load {
@@ -131,6 +145,7 @@ const HELLO: Load = Load {
     body: Expected::Made(|| b"Hello, world!".to_vec()),
     kind: Kind::Hello,
     rounds: 5,
+    usual: true,
     quick: false,
 };
 

@@ -8,16 +8,24 @@
 
 mod accounting;
 mod build;
+mod configs;
+mod connections;
 mod contestants;
+mod floors;
 mod footprint;
+mod groups;
 mod http;
 mod httpd;
 mod instructions;
 mod lab;
+mod latency;
 mod loads;
+mod memory;
 mod peers;
 mod place;
+mod plan;
 mod process;
+mod publish;
 mod report;
 mod rounds;
 mod stats;
@@ -27,11 +35,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use contestants::Contestant;
 use lab::Lab;
 use loads::Load;
+use plan::{Part, Plan};
 
 /// Measure this module against its peers.
 #[derive(Debug, Parser)]
@@ -64,9 +73,15 @@ struct Cli {
     /// Count instructions per request with callgrind and hold them against the budget
     #[arg(long)]
     instructions: bool,
-    /// Start-up time and memory instead of speed, also of many applications in one Apache
-    #[arg(long, conflicts_with_all = ["instructions", "load", "rounds"])]
-    footprint: bool,
+    /// Only these parts [default: all of them; speed with --quick, --only or --load]
+    #[arg(long, value_name = "PART,...", value_delimiter = ',', conflicts_with = "instructions")]
+    part: Vec<Part>,
+    /// Print what would be done and how long it takes
+    #[arg(long, conflicts_with = "instructions")]
+    plan: bool,
+    /// Write the result into README.md and docs/benchmark.md, too
+    #[arg(long, conflicts_with_all = ["instructions", "quick", "only", "load", "part"])]
+    publish: bool,
     /// With --instructions: where callgrind's files are kept [default: nowhere]
     #[arg(long, value_name = "DIR", requires = "instructions")]
     keep: Option<PathBuf>,
@@ -90,9 +105,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         print!("{}", report::list());
         return Ok(ExitCode::SUCCESS);
     }
-    let contestants = pick_contestants(cli)?;
-    let loads = pick_loads(cli)?;
-    if !cli.instructions && !cli.footprint {
+    let plan = make_plan(cli)?;
+    if cli.plan {
+        print!("{}", plan.text());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let timed = |part: &Part| matches!(part, Part::Speed | Part::Connections);
+    if !cli.instructions && plan.parts.iter().any(timed) {
         wrk::check()?;
     }
     let wanted = match cli.instructions && instructions::is_alone(&cli.only) {
@@ -103,18 +122,79 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if cli.instructions {
         return instructions::run(&lab, &cli.only, cli.keep.as_deref());
     }
-    if cli.footprint {
-        print!("{}{}", report::heading(&lab), footprint::run(&lab, &contestants));
-        return Ok(ExitCode::SUCCESS);
+    eprint!("{}", plan.text());
+    let written = measure(&lab, &plan)?;
+    if cli.publish {
+        publish::write(&written)?;
     }
-    let plan = rounds::Plan {
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a run wrote.
+struct Written {
+    /// Date, machine, versions, and the floors.
+    short: String,
+    /// Every table.
+    tables: String,
+}
+
+/// Each part is printed when it is done, so that a run that is interrupted has said something.
+fn measure(lab: &Lab, plan: &Plan) -> Result<Written> {
+    let heading = report::heading(lab);
+    print!("{heading}");
+    let (mut results, mut footprint) = (None, None);
+    let mut tables = String::new();
+    for part in &plan.parts {
+        let text = match part {
+            Part::Speed => {
+                let found = rounds::run(lab, plan)?;
+                let text = report::speed(&found, plan);
+                results = Some(found);
+                text
+            }
+            Part::Latency => latency::run(lab),
+            Part::Footprint => {
+                let found = footprint::run(lab, &plan.contestants);
+                let text = found.markdown();
+                footprint = Some(found);
+                text
+            }
+            Part::Connections => connections::run(lab),
+            Part::Groups => groups::run(lab),
+        };
+        print!("{text}");
+        tables += &text;
+    }
+    let mut short = heading;
+    if results.is_some() || footprint.is_some() {
+        short += &floors::markdown(results.as_ref(), footprint.as_ref());
+    }
+    if let Some(results) = &results {
+        short += &report::verdict(results);
+    }
+    println!("### In short\n\n{short}");
+    Ok(Written { short, tables })
+}
+
+fn make_plan(cli: &Cli) -> Result<Plan> {
+    let named = !cli.only.is_empty() || !cli.load.is_empty();
+    let mut parts = cli.part.clone();
+    if parts.is_empty() {
+        parts = match named || cli.quick {
+            true => vec![Part::Speed],
+            false => Part::value_variants().to_vec(),
+        };
+    }
+    parts.sort_unstable();
+    parts.dedup();
+    Ok(Plan {
+        parts,
+        contestants: pick_contestants(cli)?,
+        loads: pick_loads(cli)?,
         rounds: cli.rounds.or(cli.quick.then_some(3)),
         seconds: cli.seconds,
-        named: !cli.only.is_empty(),
-    };
-    let results = rounds::run(&lab, &contestants, &loads, &plan)?;
-    print!("{}", report::markdown(&lab, &results, &plan));
-    Ok(ExitCode::SUCCESS)
+        named,
+    })
 }
 
 fn pick_contestants(cli: &Cli) -> Result<Vec<&'static Contestant>> {
@@ -136,7 +216,10 @@ fn pick_contestants(cli: &Cli) -> Result<Vec<&'static Contestant>> {
 
 fn pick_loads(cli: &Cli) -> Result<Vec<&'static Load>> {
     if cli.load.is_empty() {
-        return Ok(loads::ALL.iter().filter(|load| !cli.quick || load.quick).collect());
+        return Ok(loads::ALL
+            .iter()
+            .filter(|load| if cli.quick { load.quick } else { load.usual })
+            .collect());
     }
     if cli.instructions {
         bail!("--instructions has one load, hello world; --load does not go with it");

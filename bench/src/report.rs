@@ -1,7 +1,6 @@
 //! The Markdown that a run prints.
 //!
-//! A ratio is the median of the ratios within each round, with the quartiles in brackets; rounds in
-//! which either side was disturbed are left out as long as three good ones remain.
+//! A ratio is the median of the ratios within each round, with the quartiles in brackets.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -10,13 +9,11 @@ use std::time::Duration;
 use crate::contestants::{self, REFERENCES};
 use crate::lab::Lab;
 use crate::loads;
+use crate::plan::Plan;
 use crate::process::output;
-use crate::rounds::{NOISY, Plan, Results, Sample, Table};
-use crate::stats::{median, spread};
+use crate::rounds::{NOISY, Results, Sample, Table};
+use crate::stats::{Spread, median};
 use crate::wrk;
-
-/// Good rounds that are enough to leave out the disturbed ones.
-const ENOUGH: usize = 3;
 
 /// What there is to choose from.
 pub(crate) fn list() -> String {
@@ -31,19 +28,23 @@ pub(crate) fn list() -> String {
     }
     text += "Loads:\n";
     for load in loads::ALL {
-        let mark = if load.quick { "*q" } else { "* " };
+        let mark = match (load.quick, load.usual) {
+            (true, _) => "*q",
+            (_, true) => "* ",
+            _ => "  ",
+        };
         let _ = writeln!(text, "  {mark} {:<16} {}", load.name, load.about);
     }
     text
 }
 
-/// The whole report.
-pub(crate) fn markdown(lab: &Lab, results: &Results, plan: &Plan) -> String {
-    let mut text = heading(lab);
-    let _ = writeln!(
-        text,
-        "wrk -t1, {} s per measurement, interleaved, {} s in all. Ratios are medians of ratios \
-         within a round (quartiles in brackets); the rest are medians.\n",
+/// The tables of all loads.
+pub(crate) fn speed(results: &Results, plan: &Plan) -> String {
+    let mut text = format!(
+        "wrk -t1, {} s per measurement, interleaved, {} s in all; the body of every response was \
+         compared. Ratios are medians of ratios within a round (quartiles in brackets); the rest are \
+         medians. Times of processor and context switches are per request; *Python* is processes \
+         that run nothing but Python.\n\n",
         plan.seconds,
         results.took.as_secs()
     );
@@ -51,13 +52,12 @@ pub(crate) fn markdown(lab: &Lab, results: &Results, plan: &Plan) -> String {
         text += &section(table);
     }
     if !results.notes.is_empty() {
-        text += "Not everybody made it:\n\n";
+        text += "Not everything went as planned:\n\n";
         for (name, note) in &results.notes {
             let _ = writeln!(text, "* {name} {note}");
         }
         text.push('\n');
     }
-    text += &verdict(results);
     text
 }
 
@@ -90,7 +90,11 @@ fn section(table: &Table) -> String {
         |name: &&&str| table.rows.iter().any(|(contestant, _)| contestant.name == **name);
     let references: Vec<&str> = REFERENCES.iter().filter(takes_part).copied().collect();
     let rounds = table.rows.first().map_or(0, |(_, samples)| samples.len());
-    let mut text = format!("### {}: {}; rounds: {rounds}\n\n", table.load.name, table.load.about);
+    let (noisy, all) = table.noise();
+    let mut text = format!(
+        "### {}: {}; {rounds} rounds, {noisy} of {all} measurements disturbed\n\n",
+        table.load.name, table.load.about
+    );
     text += "| contestant | req/s |";
     for reference in &references {
         let _ = write!(text, " / {reference} |");
@@ -112,12 +116,11 @@ fn section(table: &Table) -> String {
         };
         let _ = write!(text, "| {} | {} |", contestant.name, of(&Sample::rate, 0));
         for reference in &references {
-            let _ = write!(text, " {} |", ratio(table, samples, reference, &Sample::rate));
+            let ratio = table.ratio(contestant.name, reference, &Sample::rate);
+            let _ = write!(text, " {} |", shown(ratio));
         }
-        let p99 = |sample: &Sample| sample.seen.p99.as_secs_f64() * 1e3;
-        let rival = |figure: &dyn Fn(&Sample) -> f64| match contestant.rival {
-            Some(rival) => ratio(table, samples, rival, figure),
-            None => "-".to_owned(),
+        let rival = |figure: &dyn Fn(&Sample) -> f64| {
+            shown(contestant.rival.and_then(|rival| table.ratio(contestant.name, rival, figure)))
         };
         let switches = |sample: &Sample| {
             let both = sample.usage.voluntary + sample.usage.involuntary;
@@ -130,44 +133,27 @@ fn section(table: &Table) -> String {
             of(&|sample| per(sample.usage.front, sample), 1),
             of(&|sample| per(sample.usage.python, sample), 1),
             of(&switches, 2),
-            of(&|sample| sample.seen.p50.as_secs_f64() * 1e3, 2),
-            of(&p99, 2),
-            rival(&p99),
+            of(&Sample::p50, 2),
+            of(&Sample::p99, 2),
+            rival(&Sample::p99),
         );
     }
     text.push('\n');
     text
 }
 
-/// Median and quartiles of the ratios to another contestant, round by round.
-fn ratio(
-    table: &Table,
-    samples: &[Option<Sample>],
-    other: &str,
-    figure: &dyn Fn(&Sample) -> f64,
-) -> String {
-    let Some((_, others)) = table.rows.iter().find(|(contestant, _)| contestant.name == other)
-    else {
-        return "-".to_owned();
-    };
-    let pairs: Vec<(&Sample, &Sample)> =
-        samples.iter().zip(others).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?))).collect();
-    let quiet: Vec<_> = pairs.iter().filter(|(a, b)| !a.noisy() && !b.noisy()).copied().collect();
-    let used = if quiet.len() >= ENOUGH { &quiet } else { &pairs };
-    match spread(used.iter().map(|(a, b)| figure(a) / figure(b))) {
+/// A ratio and its quartiles.
+pub(crate) fn shown(ratio: Option<Spread>) -> String {
+    match ratio {
         Some(ratio) => format!("{:.2} [{:.2}-{:.2}]", ratio.median, ratio.low, ratio.high),
         None => "-".to_owned(),
     }
 }
 
 /// Whether to believe it.
-fn verdict(results: &Results) -> String {
-    let samples = results.tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.1);
-    let (mut count, mut noisy) = (0, 0);
-    for sample in samples.flatten() {
-        count += 1;
-        noisy += usize::from(sample.noisy());
-    }
+pub(crate) fn verdict(results: &Results) -> String {
+    let noise = results.tables.iter().map(Table::noise);
+    let (noisy, count) = noise.fold((0, 0), |sum, table| (sum.0 + table.0, sum.1 + table.1));
     let share = NOISY * 100.0;
     let mut text = format!(
         "{noisy} of {count} measurements had others use more than {share:.0} % of the machine.\n"

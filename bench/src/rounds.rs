@@ -1,8 +1,9 @@
 //! Interleaved rounds: every contestant once per round, in another order each time, so that what
 //! disturbs the machine for a while disturbs everybody.
 //!
-//! Before each measurement the response is checked byte for byte, and after it the bytes wrk
-//! counted: a server that is quick because it sends errors or nothing does not get into the table.
+//! Before each measurement one response is checked byte for byte, and during it wrk compares the body
+//! of every other: a server that is quick because it sends errors, halves or nothing does not get into
+//! the table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,21 +15,17 @@ use crate::contestants::Contestant;
 use crate::http::Connection;
 use crate::lab::{Lab, Running};
 use crate::loads::Load;
+use crate::plan::Plan;
+use crate::stats::{Spread, spread};
 use crate::wrk::{self, Seen};
 
 /// Above this share of the machine used by others, a measurement counts as disturbed.
 pub(crate) const NOISY: f64 = 0.12;
 
-/// How to run.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// Rounds of every load, or what the load says.
-    pub(crate) rounds: Option<u32>,
-    /// Seconds per measurement.
-    pub(crate) seconds: u32,
-    /// The user named the contestants: one that cannot take part is an error, not a note.
-    pub(crate) named: bool,
-}
+/// Good rounds that are enough to leave out the disturbed ones.
+const ENOUGH: usize = 3;
+/// A run that is behind its plan by this share and this time leaves out rounds after the third.
+const LATE: (f64, Duration) = (0.1, Duration::from_secs(30));
 
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +44,14 @@ impl Sample {
     pub(crate) fn noisy(&self) -> bool {
         self.foreign > NOISY
     }
+
+    pub(crate) fn p50(&self) -> f64 {
+        self.seen.p50.as_secs_f64() * 1e3
+    }
+
+    pub(crate) fn p99(&self) -> f64 {
+        self.seen.p99.as_secs_f64() * 1e3
+    }
 }
 
 /// What a load gave.
@@ -58,6 +63,40 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<(&'static Contestant, Vec<Option<Sample>>)>,
 }
 
+impl Table {
+    /// The samples of a contestant.
+    pub(crate) fn of(&self, name: &str) -> Option<&[Option<Sample>]> {
+        let row = self.rows.iter().find(|(contestant, _)| contestant.name == name)?;
+        Some(&row.1)
+    }
+
+    /// Median and quartiles of one contestant's figures divided by another's, round by round.
+    /// Rounds in which either was disturbed are left out as long as `ENOUGH` others remain.
+    pub(crate) fn ratio(
+        &self,
+        name: &str,
+        other: &str,
+        figure: &dyn Fn(&Sample) -> f64,
+    ) -> Option<Spread> {
+        let pairs: Vec<(&Sample, &Sample)> = self
+            .of(name)?
+            .iter()
+            .zip(self.of(other)?)
+            .filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)))
+            .collect();
+        let quiet: Vec<_> =
+            pairs.iter().filter(|(a, b)| !a.noisy() && !b.noisy()).copied().collect();
+        let used = if quiet.len() >= ENOUGH { &quiet } else { &pairs };
+        spread(used.iter().map(|(a, b)| figure(a) / figure(b)))
+    }
+
+    /// Disturbed measurements, and all.
+    pub(crate) fn noise(&self) -> (usize, usize) {
+        let samples = || self.rows.iter().flat_map(|row| row.1.iter().flatten());
+        (samples().filter(|sample| sample.noisy()).count(), samples().count())
+    }
+}
+
 /// What a run gave.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -67,17 +106,12 @@ pub(crate) struct Results {
     pub(crate) took: Duration,
 }
 
-/// Runs everything.
-pub(crate) fn run(
-    lab: &Lab,
-    contestants: &[&'static Contestant],
-    loads: &[&'static Load],
-    plan: &Plan,
-) -> Result<Results> {
+/// Runs every load.
+pub(crate) fn run(lab: &Lab, plan: &Plan) -> Result<Results> {
     let began = Instant::now();
     let mut results = Results::default();
     let mut running: Vec<(&'static Contestant, Running)> = Vec::new();
-    for contestant in contestants {
+    for contestant in &plan.contestants {
         eprintln!("starting {}", contestant.name);
         match start(lab, contestant) {
             Ok(server) => running.push((contestant, server)),
@@ -90,12 +124,14 @@ pub(crate) fn run(
             }
         }
     }
-    for load in loads {
+    let mut due = Instant::now();
+    for load in &plan.loads {
         if let Err(error) = lab.body(load) {
             results.notes.insert(load.name, format!("was left out: {error:#}"));
             continue;
         }
-        let table = measure(lab, &mut running, load, plan, &mut results.notes)?;
+        due += plan.time_of(load).mul_f64(1.0 + LATE.0);
+        let table = measure(lab, &mut running, load, plan, due + LATE.1, &mut results.notes)?;
         results.tables.push(table);
     }
     results.took = began.elapsed();
@@ -104,12 +140,17 @@ pub(crate) fn run(
 
 fn start(lab: &Lab, contestant: &Contestant) -> Result<Running> {
     let mut server = (contestant.start)(lab)?;
+    wait(&mut server)?;
+    Ok(server)
+}
+
+/// Waits until it serves: a front end answers before what is behind it does.
+pub(crate) fn wait(server: &mut Running) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(20);
-    // A front end answers before what is behind it does.
     loop {
         server.check()?;
         match ask(server.port, "/hello", None, b"Hello, world!") {
-            Ok(_) => return Ok(server),
+            Ok(()) => return Ok(()),
             Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
             Err(error) => return Err(error.context("it does not serve")),
         }
@@ -121,17 +162,32 @@ fn measure(
     running: &mut [(&'static Contestant, Running)],
     load: &'static Load,
     plan: &Plan,
+    due: Instant,
     notes: &mut BTreeMap<&'static str, String>,
 ) -> Result<Table> {
     let mut table = Table { load, rows: Vec::new() };
     let able: Vec<usize> =
-        (0..running.len()).filter(|i| running[*i].0.serves >= load.kind).collect();
+        (0..running.len()).filter(|i| running[*i].0.takes(load, plan.named)).collect();
     table.rows.extend(able.iter().map(|i| (running[*i].0, Vec::new())));
-    for round in 0..plan.rounds.unwrap_or(load.rounds) {
+    // Who fails twice in a row is asked no more: each failure may take half a minute.
+    let mut failures = vec![0; able.len()];
+    let rounds = plan.rounds(load);
+    for round in 0..rounds {
+        if round as usize >= ENOUGH && Instant::now() > due {
+            let note = format!("has {round} rounds instead of {rounds}: the run was late");
+            eprintln!("note: {} {note}", load.name);
+            notes.insert(load.name, note);
+            break;
+        }
         eprint!("{} round {}:", load.name, round + 1);
         for row in order(able.len(), round) {
             let (contestant, server) = &mut running[able[row]];
+            if failures[row] >= 2 {
+                table.rows[row].1.push(None);
+                continue;
+            }
             let sample = sample(lab, server, load, plan.seconds);
+            failures[row] = if sample.is_ok() { 0 } else { failures[row] + 1 };
             match &sample {
                 Ok(sample) => eprint!(" {} {:.0}", contestant.name, sample.rate()),
                 Err(error) => {
@@ -157,7 +213,8 @@ fn order(count: usize, round: u32) -> Vec<usize> {
     order
 }
 
-fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<Sample> {
+/// One measurement of a running server.
+pub(crate) fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<Sample> {
     server.check()?;
     let upload = vec![b'x'; load.upload];
     let body = (load.upload > 0).then_some(upload.as_slice());
@@ -167,7 +224,8 @@ fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<
     let pids = server.pids();
     let before = accounting::usage(&pids);
     let (busy, own, clock) = (accounting::busy(), accounting::own(), Instant::now());
-    let seen = wrk::run(&lab.app().join("report.lua"), server.port, load, seconds)?;
+    let script = lab.app().join("report.lua");
+    let seen = wrk::run(&script, server.port, load, &lab.expected(load), seconds)?;
     let elapsed = clock.elapsed();
     let (busy, own) = (accounting::busy() - busy, accounting::own() - own);
     let usage = accounting::usage(&pids).since(before);
@@ -178,8 +236,8 @@ fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<
     if seen.errors.status + seen.errors.lost > 0 {
         bail!("{} responses were errors, {} never came", seen.errors.status, seen.errors.lost);
     }
-    if seen.bytes / seen.requests < expected.len() as u64 {
-        bail!("responses were shorter than {} bytes", expected.len());
+    if seen.errors.body > 0 {
+        bail!("{} of {} bodies were not the page", seen.errors.body, seen.requests);
     }
     let machine = elapsed.as_secs_f64() * f64::from(accounting::processors());
     let foreign = busy.saturating_sub(own).saturating_sub(usage.cpu()).as_secs_f64() / machine;
@@ -187,9 +245,17 @@ fn sample(lab: &Lab, server: &mut Running, load: &Load, seconds: u32) -> Result<
 }
 
 fn ask(port: u16, path: &str, body: Option<&[u8]>, expected: &[u8]) -> Result<()> {
-    let response = Connection::open(port)
-        .and_then(|mut connection| connection.request(path, body))
-        .with_context(|| format!("asked for {path}"))?;
+    demand(&mut Connection::open(port)?, path, body, expected)
+}
+
+/// Sends a request whose response has to be right.
+pub(crate) fn demand(
+    connection: &mut Connection,
+    path: &str,
+    body: Option<&[u8]>,
+    expected: &[u8],
+) -> Result<()> {
+    let response = connection.request(path, body).with_context(|| format!("asked for {path}"))?;
     if response.status != 200 {
         bail!("{path} answered {}", response.status);
     }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::setup::{self, packages::Need};
 use crate::shell::{cargo, run};
 
 /// `cargo xtask bench`.
@@ -15,6 +16,14 @@ pub(crate) struct Args {
 
 /// Runs the task.
 pub(crate) fn bench(args: &Args) -> Result<()> {
+    let given = |names: &[&str]| args.arguments.iter().any(|word| names.contains(&word.as_str()));
+    // What only says something needs nothing.
+    if !given(&["--help", "-h", "--list", "--plan"]) {
+        match given(&["--instructions"]) {
+            true => setup::ensure_program("valgrind", Need::Valgrind, false)?,
+            false => setup::ensure_program("wrk", Need::Wrk, false)?,
+        }
+    }
     // Not the release profile, whose linking costs a minute: the load comes from wrk.
     run(cargo().args(["run", "--quiet", "--package", "bench", "--"]).args(&args.arguments))
 }

@@ -121,13 +121,18 @@ pub(crate) fn ensure_venv(options: &Options, machine: Machine) -> Result<Machine
     if machine.pythons.iter().all(|python| python.venv) { Ok(machine) } else { bail!(text) }
 }
 
-/// Sees to it that there is valgrind, which only the long tier of tests wants.
+/// Sees to it that there is valgrind, which only the long tier of tests and counting want.
 pub(crate) fn ensure_valgrind(options: &Options) -> Result<()> {
-    let text = "valgrind is not on PATH";
-    if which::which("valgrind").is_err() {
-        provide(&[Problem::mendable(text.to_owned(), Need::Valgrind)], options.yes, true)?;
+    ensure_program("valgrind", Need::Valgrind, options.yes)
+}
+
+/// Sees to it that there is a program that few tasks want.
+pub(crate) fn ensure_program(name: &str, need: Need, yes: bool) -> Result<()> {
+    let text = format!("{name} is not on PATH");
+    if which::which(name).is_err() {
+        provide(&[Problem::mendable(text.clone(), need)], yes, true)?;
     }
-    which::which("valgrind").map(drop).map_err(|_| anyhow::anyhow!(text))
+    which::which(name).map(drop).map_err(|_| anyhow::anyhow!(text))
 }
 
 /// Gives a Python of the system itself, installing one if need be. For servers whose processes may

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Venv,
     /// What counts instructions in the long tier.
     Valgrind,
+    /// The load generator of the benchmark.
+    Wrk,
 }
 
 /// A package manager that we know how to drive.
@@ -50,6 +52,7 @@ impl Manager {
         use {Manager::*, Need::*};
         match (self, need) {
             (_, Valgrind) => &["valgrind"],
+            (_, Wrk) => &["wrk"],
             (Apt, Httpd) => &["apache2-bin"],
             (Apt, ApacheHeaders) => &["apache2-dev"],
             (Apt, Libclang) => &["libclang-dev"],
