@@ -4,9 +4,11 @@
 //! * crates use each other only as ARCHITECTURE.md draws it;
 //! * codes of log messages are sorted and given once;
 //! * change notes are named `<topic>.<kind>.md`;
-//! * no file names a directory of the machine it was written on.
+//! * no file names a directory of the machine it was written on;
+//! * links in the documentation lead somewhere, and the book has all of its pages.
 
 pub(crate) mod layers;
+mod links;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +32,7 @@ pub(crate) fn run() -> Result<()> {
     let document =
         std::fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     wrong.extend(layers::violations(&layers::packages()?, &layers::rule(&document)));
+    wrong.extend(links::violations(&files, |path| std::fs::read_to_string(root.join(path)).ok()));
     if wrong.is_empty() {
         println!("tidy: {} files are in order", files.len());
         return Ok(());
