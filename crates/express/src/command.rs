@@ -52,10 +52,19 @@ static INSTALL: Group = Group {
     ],
 };
 
-static REPORT: Group = Group {
+const JSON: Opt = Opt::flag("json").help("Report as JSON.").makes("JSON");
+
+static REPORT: Group = Group { title: "Report", about: "", options: &[JSON] };
+
+static EXAMINATION: Group = Group {
     title: "Report",
     about: "",
-    options: &[Opt::flag("json").help("Report as JSON.").makes("JSON")],
+    options: &[
+        JSON,
+        Opt::flag("build")
+            .help("Look at what building mod_wsgi on this machine needs, too.")
+            .makes("findings about apxs, headers and Cargo"),
+    ],
 };
 
 impl Command {
@@ -114,7 +123,7 @@ impl Command {
     pub(crate) fn groups(self) -> Vec<&'static Group> {
         match self {
             Command::StartServer | Command::SetupServer => options::GROUPS.to_vec(),
-            Command::Doctor => [&REPORT].into_iter().chain(options::GROUPS).collect(),
+            Command::Doctor => [&EXAMINATION].into_iter().chain(options::GROUPS).collect(),
             Command::InstallModule => vec![&INSTALL],
             Command::Options => vec![&REPORT],
             Command::ModuleConfig => vec![&PYTHON_ONLY],

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -373,8 +374,33 @@ fn doctor(sandbox: &Sandbox, prepare: impl Fn(&mut Command)) -> Output {
     let mut command = sandbox.command("doctor");
     command.args(["app.py", "--port", &free_port().to_string()]);
     command.env("WSGI_RUN_USER", "daemon");
+    // A machine that serves: no apxs, and nothing that compiles.
+    command.env("PATH", tools(sandbox)).env("HOME", &sandbox.dir).env_remove("APXS");
     prepare(&mut command);
     command.output().unwrap()
+}
+
+/// A directory with only those programs in it that scripts here need.
+fn tools(sandbox: &Sandbox) -> PathBuf {
+    let bin = sandbox.path("bin");
+    if fs::create_dir(&bin).is_ok() {
+        for name in ["cat", "env", "id", "sh", "sleep", "tr", "true"] {
+            let paths = ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name));
+            let path = paths.iter().find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(path, bin.join(name)).unwrap();
+        }
+    }
+    bin
+}
+
+/// The errors of a report, each of which says what mends it.
+fn errors(report: &serde_json::Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap();
+    let errors = findings.iter().filter(|finding| finding["level"] == "error").map(|error| {
+        assert!(!error["mend"].as_str().unwrap().is_empty());
+        format!("{}: {}", error["about"].as_str().unwrap(), error["text"].as_str().unwrap())
+    });
+    errors.collect()
 }
 
 #[test]
@@ -396,22 +422,57 @@ fn the_doctor_names_the_cause() {
         assert_eq!(output.status.code(), Some(1), "{}", out(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    let error = |report: &serde_json::Value| -> String {
-        let findings = report["findings"].as_array().unwrap();
-        let error = findings.iter().find(|finding| finding["level"] == "error").unwrap();
-        assert!(!error["mend"].as_str().unwrap().is_empty());
-        format!("{}: {}", error["about"].as_str().unwrap(), error["text"].as_str().unwrap())
-    };
+    let error = |report: &serde_json::Value| errors(report).swap_remove(0);
 
-    // A Python without an engine.
-    sandbox.script(
-        "python/bin/python3",
-        &format!("#!/bin/sh\nexec {} \"$@\"\n", common::interpreter()),
-    );
+    // A program that is no Python.
     let text = error(&report(&|command| {
         command.env("MOD_WSGI_EXPRESS_PYTHON", "/bin/false");
     }));
     assert!(text.starts_with("python: /bin/false does not work as a Python 3"), "{text}");
+
+    // A Python that no engine was built for. To build one takes apxs, whose absence is now an error.
+    let engines = sandbox.path("dist/engines");
+    fs::rename(&engines, sandbox.path("engines")).unwrap();
+    fs::create_dir(&engines).unwrap();
+    sandbox.write("dist/engines/_mod_wsgi.cpython-399-x86_64-linux-gnu.so", "engine");
+    let found = report(&|_| {});
+    let broken = errors(&found);
+    assert!(broken[0].starts_with("engine: "), "{broken:?}");
+    assert!(broken[1].starts_with("apxs: not found: "), "{broken:?}");
+    fs::remove_dir_all(&engines).unwrap();
+    fs::rename(sandbox.path("engines"), &engines).unwrap();
+
+    // What building needs, if that is the question, and if the answer is wrong already.
+    let text = error(&report(&|command| {
+        command.arg("--build");
+    }));
+    assert!(text.starts_with("apxs: not found: building mod_wsgi asks it where "), "{text}");
+    let text = error(&report(&|command| {
+        command.env("APXS", "/no/such/apxs");
+    }));
+    assert_eq!(text, "apxs: the variable APXS names /no/such/apxs, which is not Apache's apxs");
+    let here = sandbox.dir.display();
+    let answer =
+        format!("#!/bin/sh\necho '{here};;{here};;{here};;httpd;;{here};;{here}/include'\n");
+    sandbox.script("apxs", &answer);
+    let found = report(&|command| {
+        command.arg("--build").env("APXS", sandbox.path("apxs"));
+    });
+    assert_eq!(
+        errors(&found),
+        [
+            format!(
+                "headers: there is no {here}/include/httpd.h, where apxs says Apache's headers are"
+            ),
+            "cargo: not found: mod_wsgi is built by Rust's Cargo".to_owned(),
+        ]
+    );
+    sandbox.write("include/httpd.h", "");
+    sandbox.script(".cargo/bin/cargo", "#!/bin/sh\n");
+    let output = doctor(&sandbox, |command| {
+        command.arg("--build").env("APXS", sandbox.path("apxs"));
+    });
+    assert!(output.status.success(), "{}", out(&output));
 
     // A port that is taken.
     let socket = std::net::TcpListener::bind("[::]:0").unwrap();

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use super::Report;
 use crate::files;
 use crate::machine::Machine;
-use crate::machine::apache::{Apache, Apxs};
+use crate::machine::apache::Apache;
 use crate::machine::python::Python;
 use crate::plan::Plan;
 use crate::root::Root;
@@ -22,14 +22,6 @@ pub(super) fn examine(
     values: &Values,
     python: Option<&Python>,
 ) -> Option<Apache> {
-    match Apxs::find(python) {
-        Some(apxs) => report.ok("apxs", apxs.path.display().to_string()),
-        None => report.note(
-            "apxs",
-            "not found: it is needed to build mod_wsgi, not to serve",
-            Some("Debian: apt-get install apache2-dev; Fedora: dnf install httpd-devel".to_owned()),
-        ),
-    }
     let apache = match Apache::find(values, python) {
         Ok(apache) => apache,
         Err(error) => {

@@ -6,6 +6,7 @@
 
 mod apache;
 mod build;
+mod building;
 mod paths;
 mod port;
 
@@ -69,6 +70,12 @@ impl Report {
         self.findings.push(Finding { level, about, text: text.into(), mend });
     }
 
+    /// Whether this was found to be broken.
+    fn has_error(&self, about: &str) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| finding.level == Level::Error && finding.about == about)
+    }
+
     /// Whether a server can be expected to work.
     pub(crate) fn is_healthy(&self) -> bool {
         self.findings.iter().all(|finding| finding.level != Level::Error)
@@ -126,6 +133,7 @@ pub(crate) fn examine(values: &Values) -> Report {
     };
     build::module(&mut report, &dist);
     let python = build::python(&mut report, values, &dist);
+    building::examine(&mut report, values, python.as_ref());
     let apache = apache::examine(&mut report, values, python.as_ref());
     port::examine(&mut report, values);
     let (Some(python), Some(apache)) = (python, apache) else { return report };

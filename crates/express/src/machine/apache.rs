@@ -78,6 +78,7 @@ pub(crate) struct Apxs {
     bindir: PathBuf,
     progname: String,
     libdir: PathBuf,
+    pub(crate) headers: PathBuf,
 }
 
 impl Apxs {
@@ -94,7 +95,7 @@ impl Apxs {
                 ["mod_wsgi-apxs", "apxs2", "apxs"].iter().find_map(|name| program(name))?
             }
         };
-        let names = ["LIBEXECDIR", "SBINDIR", "BINDIR", "PROGNAME", "LIBDIR"];
+        let names = ["LIBEXECDIR", "SBINDIR", "BINDIR", "PROGNAME", "LIBDIR", "INCLUDEDIR"];
         let output =
             Command::new(&path).arg("-q").args(names).stdin(Stdio::null()).output().ok()?;
         let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
@@ -105,6 +106,7 @@ impl Apxs {
             bindir: answers.next()?.into(),
             progname: answers.next()?,
             libdir: answers.next()?.into(),
+            headers: answers.next()?.into(),
             path,
         })
     }
