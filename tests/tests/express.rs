@@ -194,68 +194,6 @@ fn static_files_alone() {
 }
 
 #[test]
-fn https_with_a_certificate_of_ones_own() {
-    let package = package();
-    let openssl = |words: &[&str]| {
-        let output = Command::new("openssl").args(words).current_dir(&package.place).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let made = openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        "site.key",
-        "-out",
-        "site.crt",
-        "-subj",
-        "/CN=localhost",
-    ]);
-    if !made || Setup::get().loadable("mod_ssl").is_none() {
-        return matrix::skip("HTTPS", "no openssl, or no mod_ssl");
-    }
-    let other = Express::new(&package, "https port");
-    let tls = other.address().port().to_string();
-    let server = Express::new(&package, "https").start(&[
-        "app.py",
-        "--https-port",
-        &tls,
-        "--ssl-certificate",
-        "site",
-        "--ssl-environment",
-        "--https-only",
-        "--hsts-policy",
-        "max-age=100; includeSubDomains",
-        "--server-name",
-        "localhost",
-        "--allow-localhost",
-    ]);
-    let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--insecure", "--include", "--max-time", "20"])
-        .arg(format!("https://localhost:{tls}/x"))
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("\nwsgi.url_scheme=https\n"), "{text}");
-    assert!(text.contains("\nSSL_PROTOCOL=TLSv1"), "{text}");
-    assert!(text.contains("\nStrict-Transport-Security: max-age=100; includeSubDomains\n"));
-    let away = server.request("GET", "/x?y=z", &[("Host", "localhost")]);
-    assert_eq!(away.status, 308, "{away:?}");
-    assert_eq!(away.header("Location").unwrap(), format!("https://localhost:{tls}/x?y=z"));
-    // A certificate of one's own says that it is an authority's, and not whose the catch-all is;
-    // and mod_ssl may have been built with another OpenSSL than there is, and has no cache here.
-    for code in ["AH01906", "AH01909", "AH01882", "AH01873"] {
-        server.log().allow(code);
-    }
-    server.stop();
-}
-
-#[test]
 fn a_changed_script_and_a_changed_module_are_loaded_again() {
     let package = package();
     let wrapper = "

@@ -19,6 +19,9 @@ pub(crate) struct Tls {
     pub(crate) authority: Option<String>,
     /// The parts of the site that need a client's certificate.
     verify: Vec<String>,
+    /// Whether that is all of it. Then the certificate is asked for while a client connects, which
+    /// is the only time that browsers show one with TLS 1.3.
+    everywhere: bool,
     environment: bool,
     pub(crate) only: bool,
     hsts: Option<String>,
@@ -87,6 +90,7 @@ impl Tls {
             key,
             chain: path("ssl-certificate-chain-file")?,
             authority,
+            everywhere: verify.iter().any(|path| path == "/"),
             verify,
             environment: values.flag("ssl-environment"),
             only: values.flag("https-only"),
