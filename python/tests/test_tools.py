@@ -3,12 +3,15 @@
 import glob
 import io
 import os
+import pdb
 import subprocess
 import sys
+import threading
 import time
 
 from mod_wsgi.express.debugger import PostMortemDebugger
 from mod_wsgi.express.recorder import RequestRecorder
+from mod_wsgi.express.runtime import ApplicationHandler
 
 from .test_runtime import Files
 
@@ -118,6 +121,37 @@ class DebuggerTest(Files):
         self.assertEqual(closed, [True])
 
 
+    def test_an_answer_that_nobody_wants_is_closed(self):
+        closed = []
+
+        class Answer(list):
+            def close(self):
+                closed.append(True)
+
+        PostMortemDebugger(lambda environ, start_response: Answer(), False)({}, None).close()
+        self.assertEqual(closed, [True])
+
+    def test_requests_on_other_threads_stop_at_breakpoints(self):
+        path = self.write(
+            'app.py',
+            '''
+            def application(environ, start_response):
+                answer = 42
+                return [b'%d' % answer]
+            ''',
+        )
+        said = io.StringIO()
+        debugger = PostMortemDebugger(ApplicationHandler(path), False)
+        debugger.debugger = pdb.Pdb(stdin=io.StringIO('p answer\ncontinue\n'), stdout=said)
+        debugger.debugger.set_break(path, 4)
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(list(debugger({}, None))))
+        thread.start()
+        thread.join(10)
+        self.assertEqual(answers, [[b'42']])
+        self.assertIn('(Pdb) 42\n', said.getvalue())
+
+
 class ProcessTest(Files):
     """Things that happen to a whole process."""
 
@@ -138,6 +172,63 @@ class ProcessTest(Files):
 
         (path,) = glob.glob(os.path.join(self.directory, '*.pstats'))
         pstats.Stats(path)
+
+    def test_requests_on_other_threads_are_in_the_profile(self):
+        # Not threading.Thread: nobody prepares Apache's threads for Python either.
+        process = self.start(
+            'import _thread, threading\n'
+            'from mod_wsgi.express.tools import profiled, start_profiler\n'
+            'def called():\n    pass\n'
+            'def iterated():\n    pass\n'
+            'def between():\n    pass\n'
+            'def application(environ, start_response):\n'
+            '    called()\n'
+            '    def parts():\n        iterated()\n        yield b"part"\n'
+            '    return parts()\n'
+            'profiler = start_profiler(%r)\n'
+            'application = profiled(application, profiler)\n'
+            'between()\n'
+            'done = threading.Event()\n'
+            'def serve():\n'
+            '    answer = application({}, None)\n'
+            '    assert list(answer) == [b"part"]\n'
+            '    answer.close()\n'
+            '    done.set()\n'
+            '_thread.start_new_thread(serve, ())\n'
+            'assert done.wait(10)\n' % self.directory
+        )
+        self.assertEqual(process.communicate()[0], '')
+        import pstats
+
+        (path,) = glob.glob(os.path.join(self.directory, '*.pstats'))
+        names = {name for _, _, name in pstats.Stats(path).stats}
+        self.assertLessEqual({'called', 'iterated'}, names)
+        self.assertNotIn('between', names)
+
+    def test_requests_on_other_threads_are_traced_for_coverage(self):
+        process = self.start(
+            'import _thread, threading\n'
+            'from mod_wsgi.express.tools import covered\n'
+            'seen = set()\n'
+            'def trace(frame, event, argument):\n'
+            '    seen.add(frame.f_code.co_name)\n'
+            'threading.settrace(trace)\n'
+            'class Answer(list):\n'
+            '    def close(self):\n        pass\n'
+            'def called(environ, start_response):\n'
+            '    return Answer([b"part"])\n'
+            'application = covered(called)\n'
+            'done = threading.Event()\n'
+            'def serve():\n'
+            '    answer = application({}, None)\n'
+            '    assert list(answer) == [b"part"]\n'
+            '    answer.close()\n'
+            '    done.set()\n'
+            '_thread.start_new_thread(serve, ())\n'
+            'assert done.wait(10)\n'
+            'assert {"called", "close"} <= seen, seen\n'
+        )
+        self.assertEqual(process.communicate()[0], '')
 
     def test_a_changed_file_ends_the_process(self):
         path = self.write('watched.txt', 'one')

@@ -157,11 +157,20 @@ impl<'p> Express<'p> {
     /// When it does not answer.
     #[track_caller]
     pub fn start_on_terminal(&mut self, words: &[&str]) -> Terminal {
+        let terminal = self.run_on_terminal(words);
+        self.wait();
+        terminal
+    }
+
+    /// The same for what wants something to be typed before it answers.
+    ///
+    /// # Panics
+    /// When there is no terminal.
+    #[track_caller]
+    pub fn run_on_terminal(&mut self, words: &[&str]) -> Terminal {
         let mut command = self.command("start-server", words);
         let terminal = Terminal::open(&mut command);
         self.child = Some(command.spawn().unwrap());
-        drop(command);
-        self.wait();
         terminal
     }
 

@@ -32,7 +32,7 @@ from mod_wsgi.express import tools
 tools.start_coverage({{ paths.coverage|py }})
 {% endif %}
 {% if o.enable_profiler %}
-tools.start_profiler({{ paths.profiler|py }})
+profiler = tools.start_profiler({{ paths.profiler|py }})
 {% endif %}
 {% endif %}
 
@@ -51,6 +51,12 @@ handler = ApplicationHandler(
     recorder_directory={{ paths.recorder|py }},
 {% endif %}
 )
+{% if mode == "debug" and o.enable_profiler %}
+handler.application = tools.profiled(handler.application, profiler)
+{% endif %}
+{% if mode == "debug" and o.enable_coverage %}
+handler.application = tools.covered(handler.application)
+{% endif %}
 
 handle_request = handler.handle_request
 {% if application.reload %}
