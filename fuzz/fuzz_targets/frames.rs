@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use daemon::wire::{
     Decoder, Fault, Header, Hello, Item, Kind, Request, ResponseHead, Side, decode_cancel,
-    decode_read, decode_records,
+    decode_file, decode_read, decode_records,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -75,6 +75,7 @@ fn look(header: &Header, payload: &[u8]) {
         }
         Kind::Err => drop(Fault::decode(payload)),
         Kind::Read => drop(decode_read(payload)),
+        Kind::File => drop(decode_file(payload)),
         Kind::Cancel => drop(decode_cancel(payload)),
         Kind::Log => drop(decode_records(payload)),
         Kind::Data | Kind::Body | Kind::Drain => {}

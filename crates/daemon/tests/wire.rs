@@ -215,6 +215,7 @@ fn understand(said: &[Said]) {
             Kind::Read => drop(decode_read(payload)),
             Kind::Log => drop(decode_records(payload)),
             Kind::Err => drop(Fault::decode(payload)),
+            Kind::File => drop(decode_file(payload)),
             Kind::Cancel => drop(decode_cancel(payload)),
             Kind::Data | Kind::Body | Kind::Drain => {}
         }

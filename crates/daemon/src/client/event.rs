@@ -11,7 +11,8 @@ use crate::wire::{
 #[derive(Debug)]
 pub enum Event<'e> {
     /// The application reads: give it up to so many bytes of the body, with [`Exchange::pull`](super::Exchange::pull) or
-    /// [`Exchange::data`](super::Exchange::data), before the next event.
+    /// [`Exchange::data`](super::Exchange::data), or all of it with
+    /// [`Exchange::file`](super::Exchange::file), before the next event.
     Read(u32),
     /// Status and headers. Comes once, before any part of the body.
     Head {

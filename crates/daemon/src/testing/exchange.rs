@@ -42,6 +42,61 @@ fn bodies_arrive_whole_whatever_their_shape() {
 }
 
 #[test]
+fn a_body_in_a_file_is_read_there() {
+    one(2).1.run(|stage| {
+        let large: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+        for length in [1, 65_537, 3_000_000] {
+            let body = &large[..length];
+            let sum: u64 = body.iter().map(|byte| u64::from(*byte)).sum();
+            for (inline, chunked) in [(0, false), (0, true), (5_000.min(length - 1), false)] {
+                for path in ["upload", "upload/777", "upload/1000000"] {
+                    let ask = Ask { body, inline, chunked, in_file: true, ..Ask::default() };
+                    let response = stage.ask(path, &ask);
+                    assert_eq!(response.text(), format!("{length} {sum}"), "{path} {inline}");
+                    assert_eq!(response.reads, 1);
+                }
+            }
+            let ask = Ask { body, in_file: true, ..Ask::default() };
+            for path in ["ignore", "ignore/1"] {
+                assert_eq!(stage.ask(path, &ask).text(), "ignored");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_not_what_it_should_be_is_an_error_of_the_body() {
+    one(1).1.run(|stage| {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1000).unwrap();
+        for (length, said) in [
+            (1000, "1000 0"),
+            (1001, "1000 Other a file of buffered data has shrunk"),
+            // There is no response either: what follows on the connection is anybody's guess.
+            (u64::MAX, ""),
+        ] {
+            let ask = Ask { body: &[0; 9], chunked: true, ..Ask::default() };
+            let mut request = ask.request("upload");
+            let mut exchange = stage.child.send(stage.group(), &mut request, &ask.options).unwrap();
+            let mut text = Vec::new();
+            loop {
+                match exchange.next_event() {
+                    Ok(Event::Read(_)) => {
+                        let from = u64::from(length == u64::MAX);
+                        exchange.file(file.as_fd(), from, length).unwrap();
+                    }
+                    Ok(Event::Body { bytes, .. }) => text.extend_from_slice(bytes),
+                    Ok(Event::End) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+            assert_eq!(String::from_utf8(text).unwrap(), said);
+        }
+        assert!(stage.get("hello").is_hello());
+    });
+}
+
+#[test]
 fn large_responses_arrive_whole() {
     one(2).1.run(|stage| {
         for length in [0, 1, 16_384, 16_385, 1 << 20, (1 << 20) + 1, 5_000_000] {

@@ -45,7 +45,9 @@ impl Side {
     fn takes(self, kind: Kind) -> bool {
         match kind {
             Kind::Err => true,
-            Kind::Hello | Kind::Request | Kind::Data | Kind::Cancel => self == Side::Worker,
+            Kind::Hello | Kind::Request | Kind::Data | Kind::Cancel | Kind::File => {
+                self == Side::Worker
+            }
             Kind::Read | Kind::Head | Kind::Body | Kind::Log | Kind::Drain => self == Side::Child,
         }
     }

@@ -56,6 +56,8 @@ pub enum Kind {
     Cancel = 9,
     /// From the worker: the request was not looked at, and may go elsewhere.
     Drain = 10,
+    /// From the child: the rest of the body lies in the file that comes with this frame.
+    File = 11,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
             8 => Kind::Err,
             9 => Kind::Cancel,
             10 => Kind::Drain,
+            11 => Kind::File,
             _ => return None,
         })
     }
@@ -82,7 +85,9 @@ impl Kind {
             Kind::Data | Kind::Body => MAX_PART,
             Kind::Head => MAX_HEAD + MAX_PART,
             Kind::Log => MAX_LOG,
-            Kind::Hello | Kind::Read | Kind::Err | Kind::Cancel | Kind::Drain => MAX_SMALL,
+            Kind::Hello | Kind::Read | Kind::Err | Kind::Cancel | Kind::Drain | Kind::File => {
+                MAX_SMALL
+            }
         }
     }
 }
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let good = Header::new(Kind::Read, Flags::NONE, 1, 8).encode();
-        for (at, value) in [(4, 0), (4, 11), (5, 16), (6, 0), (2, 1)] {
+        for (at, value) in [(4, 0), (4, 12), (5, 16), (6, 0), (2, 1)] {
             let mut bad = good;
             bad[at] = value;
             assert!(Header::decode(&bad).is_err(), "byte {at}");

@@ -3,7 +3,8 @@
 //! One request at a time. The child begins a connection with HELLO and each request with REQ; the
 //! worker answers with HEAD and BODY frames, the last of which has [`Flags::END`]. A body that did
 //! not fit into REQ is pulled: the worker says READ n when the application reads, and the child
-//! answers with DATA up to n bytes, the last of which has [`Flags::PAUSE`] or [`Flags::END`]. So
+//! answers with DATA up to n bytes, the last of which has [`Flags::PAUSE`] or [`Flags::END`], or with
+//! FILE and a descriptor if all the rest lies in a file. So
 //! neither side ever writes while the other waits to write, a client that expects `100-continue`
 //! is told to go on when the application reads and not before, and an unread body is in nobody's
 //! way. A worker that has said READ takes the whole answer before it writes anything else.
@@ -13,6 +14,7 @@
 //!   HELLO (new connection) REQ  ------->
 //!                               <-------  READ 65536          only for a large body,
 //!   DATA, DATA PAUSE            ------->                       again and again
+//!   FILE END, a descriptor      ------->                       or all of it at once
 //!                               <-------  LOG                  any time
 //!                               <-------  HEAD, BODY, BODY END
 //! ```
@@ -46,8 +48,8 @@ pub use request::{
 };
 pub use response::{Head, ResponseHead};
 pub use small::{
-    CancelReason, Fault, FaultKind, Hello, decode_cancel, decode_read, encode_cancel, encode_drain,
-    encode_read,
+    CancelReason, Fault, FaultKind, Hello, decode_cancel, decode_file, decode_read, encode_cancel,
+    encode_drain, encode_file, encode_read,
 };
 
 /// Why bytes make no sense.

@@ -1,4 +1,4 @@
-//! The frames that carry a few numbers and at most a sentence: HELLO, READ, ERR, CANCEL, DRAIN.
+//! The frames that carry a few numbers and at most a sentence: HELLO, READ, FILE, ERR, CANCEL, DRAIN.
 
 use super::Malformed;
 use super::codec::{Put, Reader};
@@ -150,6 +150,31 @@ pub fn decode_read(payload: &[u8]) -> Result<u32, Malformed> {
     if credit == 0 { Err(Malformed("a read of nothing")) } else { Ok(credit) }
 }
 
+/// FILE: where in the file the rest of the body begins, and how long it is. The file's descriptor goes
+/// with the frame.
+pub fn encode_file(id: u64, from: u64, length: u64) -> Vec<u8> {
+    let mut bytes = frame(Kind::File, id, |payload| {
+        payload.put_u64(from);
+        payload.put_u64(length);
+    });
+    bytes[5] = Flags::END.0;
+    bytes
+}
+
+/// Beginning and length of what FILE is about; the sum of both is a number, too.
+///
+/// # Errors
+/// It makes no sense.
+pub fn decode_file(payload: &[u8]) -> Result<(u64, u64), Malformed> {
+    let mut reader = Reader::new(payload);
+    let (from, length) = (reader.u64()?, reader.u64()?);
+    reader.end()?;
+    match from.checked_add(length) {
+        Some(_) => Ok((from, length)),
+        None => Err(Malformed("a file without end")),
+    }
+}
+
 /// Why an answer is not wanted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -204,6 +229,9 @@ mod tests {
         assert_eq!(Fault::decode(&bytes[HEADER..]).unwrap(), fault);
         assert_eq!(decode_read(&encode_read(1, 70_000)[HEADER..]).unwrap(), 70_000);
         assert!(decode_read(&[0; 4]).is_err());
+        let file = encode_file(1, 5, u64::MAX - 5);
+        assert_eq!(decode_file(&file[HEADER..]).unwrap(), (5, u64::MAX - 5));
+        assert!(decode_file(&encode_file(1, 6, u64::MAX - 5)[HEADER..]).is_err());
         let cancel = encode_cancel(1, CancelReason::Deadline);
         assert_eq!(decode_cancel(&cancel[HEADER..]).unwrap(), CancelReason::Deadline);
     }

@@ -4,7 +4,7 @@
 //! lock is held; the others may wait for a client as long as the socket's timeout.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, pread};
@@ -13,8 +13,9 @@ use rustix::net::{RecvFlags, recv};
 use super::connection::Connection;
 use super::domain::Domain;
 use super::error::{Error, ErrorKind};
+use super::fork::Own;
 use super::output::{Scratch, send_bytes};
-use crate::sys::unread;
+use crate::sys::{above, receive, unread};
 use crate::wire::{
     self, Decoder, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind, MAX_LOG, Record,
 };
@@ -93,6 +94,10 @@ pub struct Stream<'a> {
     credit: Option<u64>,
     /// All of the body has come.
     complete: bool,
+    /// The rest of the body.
+    file: Option<Part>,
+    /// A descriptor that has come, and is for the frame that it came with.
+    passed: Option<OwnedFd>,
     /// What the child said instead of more of the body.
     fault: Option<Error>,
     /// Epoll does not look at the connection.
@@ -105,6 +110,14 @@ pub struct Stream<'a> {
     pending: Vec<u8>,
     /// When it was last asked whether anybody is there; `None` before there was reason to.
     looked: Option<Instant>,
+}
+
+/// A part of a file that is still to be read.
+#[derive(Debug)]
+struct Part {
+    file: Own,
+    from: u64,
+    to: u64,
 }
 
 /// Between two looks at whether anybody is there, while a response goes out.
@@ -141,6 +154,8 @@ impl<'a> Stream<'a> {
             stash: Vec::new(),
             credit: None,
             complete: request.is_complete(),
+            file: None,
+            passed: None,
             fault: None,
             disarmed: false,
             phase: Phase::Before,
@@ -459,6 +474,10 @@ impl<'a> Stream<'a> {
                 self.stash.drain(..count);
                 return Ok(Some(count));
             }
+            if let Some(part) = &mut self.file {
+                // It may be on a disk.
+                return if wait { part.read(buffer).map(Some) } else { Ok(None) };
+            }
             if self.complete {
                 return Ok(Some(0));
             }
@@ -477,6 +496,17 @@ impl<'a> Stream<'a> {
                 Some(count) => return Ok(Some(count)),
             }
         }
+    }
+
+    /// Takes the file that has come with a frame.
+    fn take_file(&mut self, place: Result<(u64, u64), wire::Malformed>) -> Result<(), Error> {
+        let came = (place, self.passed.take(), self.credit.take());
+        let (Ok((from, length)), Some(fd), Some(_)) = came else {
+            self.phase = Phase::Broken;
+            return Err(Error::new(ErrorKind::Other, "a file that makes no sense"));
+        };
+        self.file = Some(Part { file: Own::new(above(fd, 1024)), from, to: from + length });
+        Ok(())
     }
 
     /// Sends READ.
@@ -527,6 +557,13 @@ impl<'a> Stream<'a> {
                     self.fault = Some(error.clone());
                     return Err(error);
                 }
+                Some(Item::Whole { header, payload, .. })
+                    if header.kind == Kind::File && header.id == id =>
+                {
+                    let place = wire::decode_file(payload);
+                    self.take_file(place)?;
+                    return Ok(Some(0));
+                }
                 Some(Item::Whole { header, .. }) if header.kind == Kind::Cancel => {
                     self.fault = Some(Error::gone());
                     self.phase = Phase::Broken;
@@ -547,8 +584,15 @@ impl<'a> Stream<'a> {
                     recv(self.connection, &mut buffer[..most], flags)
                         .map(|(_, count)| (count, true))
                 }
-                _ => recv(self.connection, self.buffers.body.space(), flags)
-                    .map(|(_, count)| (count, false)),
+                _ => {
+                    let space = self.buffers.body.space();
+                    receive(self.connection.as_fd(), space, wait)
+                        .map(|mut received| {
+                            self.passed = received.fds.pop().or(self.passed.take());
+                            (received.length, false)
+                        })
+                        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+                }
             };
             match received {
                 Ok((0, _)) => {
@@ -595,6 +639,28 @@ impl<'a> Stream<'a> {
     fn arm(&mut self) {
         if std::mem::take(&mut self.disarmed) {
             self.domain.arm(self.connection);
+        }
+    }
+}
+
+impl Part {
+    /// Reads at least one byte, unless at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let left = usize::try_from(self.to - self.from).unwrap_or(usize::MAX);
+        let room = buffer.len().min(left);
+        let buffer = &mut buffer[..room];
+        loop {
+            match pread(&self.file, &mut *buffer, self.from) {
+                Ok(0) if room > 0 => {
+                    return Err(Error::new(ErrorKind::Other, "a file of buffered data has shrunk"));
+                }
+                Ok(count) => {
+                    self.from += count as u64;
+                    return Ok(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Asking workers, as a child of a server would.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ pub struct Ask<'a> {
     pub inline: usize,
     /// Its length is not known before.
     pub chunked: bool,
+    /// What does not come with the request is in a file.
+    pub in_file: bool,
     pub pairs: &'a [(&'a str, &'a str)],
     pub options: Options,
 }
@@ -27,7 +32,7 @@ impl Default for Ask<'_> {
             socket_timeout: 10 * second,
             ..Options::default()
         };
-        Ask { body: b"", inline: 0, chunked: false, pairs: &[], options }
+        Ask { body: b"", inline: 0, chunked: false, in_file: false, pairs: &[], options }
     }
 }
 
@@ -49,7 +54,7 @@ impl Ask<'_> {
         match child.send(group, &mut request, &self.options) {
             Ok(exchange) => {
                 then();
-                take(exchange, &self.body[self.inline..])
+                take(exchange, &self.body[self.inline..], self.in_file)
             }
             Err(error) => Response { error: Some(error), ..Response::default() },
         }
@@ -99,8 +104,19 @@ impl Response {
     }
 }
 
+/// What is in a file before the body.
+const BEFORE: &[u8] = b"something else";
+
+/// A file with a body in it, for reading.
+fn file_of(body: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(BEFORE).unwrap();
+    file.write_all(body).unwrap();
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
 /// Takes the whole response; `left` is what did not come with the request.
-fn take(mut exchange: Exchange<'_>, mut left: &[u8]) -> Response {
+fn take(mut exchange: Exchange<'_>, mut left: &[u8], in_file: bool) -> Response {
     let mut response = Response::default();
     loop {
         // It may have gone to another one meanwhile.
@@ -115,6 +131,11 @@ fn take(mut exchange: Exchange<'_>, mut left: &[u8]) -> Response {
             Ok(Event::Body { bytes, flush, .. }) => {
                 response.body.extend_from_slice(bytes);
                 response.flushes += usize::from(flush);
+            }
+            Ok(Event::Read(_)) if in_file => {
+                response.reads += 1;
+                let file = file_of(left);
+                exchange.file(file.as_fd(), BEFORE.len() as u64, left.len() as u64).unwrap();
             }
             Ok(Event::Read(credit)) => {
                 response.reads += 1;

@@ -5,6 +5,8 @@
 //! and as the client takes it ([`Drain`]); the client gets what there is when nothing more comes for
 //! a moment. A response that is cut short on this way is cut short for the client, too.
 
+use std::os::fd::AsFd;
+
 use daemon::client::{BodyFault, Error, Event, Exchange, Options, Part};
 use daemon::wire::{
     CancelReason, EnvironWriter, Facts, FaultKind as Told, ResponseHead, TooLarge, Value, field,
@@ -147,8 +149,11 @@ fn relay(
                 if let Err(fault) = drain.write_out(host) {
                     return give_up(exchange, host, &fault);
                 }
-                let pulled = exchange.pull(credit, |buffer, wait| read(upload, host, buffer, wait));
-                match pulled {
+                let given = match upload.file() {
+                    Some((file, from, length)) => exchange.file(file.as_fd(), from, length),
+                    None => exchange.pull(credit, |buffer, wait| read(upload, host, buffer, wait)),
+                };
+                match given {
                     Ok(()) => continue,
                     Err(error) => return broken(known, drain, host, &error),
                 }

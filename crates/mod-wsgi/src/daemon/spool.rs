@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -61,6 +61,13 @@ struct Queue {
 impl<'a> Spool<'a> {
     pub(super) fn new(limits: Limits<'a>) -> Spool<'a> {
         Spool { limits, head: Queue::default(), file: None, tail: Queue::default(), failed: false }
+    }
+
+    /// What is put in first goes into the file already: there will be more than memory takes.
+    pub(super) fn begin_in_file(&mut self) {
+        if self.limits.file > 0 && self.is_empty() {
+            self.limits.memory = 0;
+        }
     }
 
     /// Whether nothing waits.
@@ -124,6 +131,16 @@ impl<'a> Spool<'a> {
         let file = self.file.as_ref().filter(|part| part.taken < part.written);
         let file = file.map(|part| (part.file.as_fd(), part.taken, part.written - part.taken));
         Rest { head: self.head.left(), file, tail: self.tail.left() }
+    }
+
+    /// If all there is lies in the file: the file, opened for reading only, where in it that begins,
+    /// and its length. It stays as it is until more is put in.
+    pub(super) fn file(&self) -> Option<(File, u64, u64)> {
+        let Rest { head: [], file: Some((fd, from, length)), tail: [] } = self.rest() else {
+            return None;
+        };
+        let file = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        Some((file, from, length))
     }
 
     fn in_file(&self) -> u64 {
@@ -269,6 +286,33 @@ mod tests {
         spool.push(b"abcdef").unwrap();
         assert!(spool.is_full());
         assert_eq!(spool.rest().head, b"abcdef");
+    }
+
+    #[test]
+    fn all_that_is_in_the_file_can_be_had_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = Limits { memory: 3, file: 10, directory: Some(directory.path()) };
+        let mut spool = Spool::new(limits);
+        spool.push(b"ab").unwrap();
+        spool.push(b"cdef").unwrap();
+        assert!(spool.file().is_none(), "some is in memory");
+        let mut room = [0; 3];
+        assert_eq!(spool.take(&mut room).unwrap(), 2);
+        assert_eq!(spool.take(&mut room[..1]).unwrap(), 1);
+        let (file, from, length) = spool.file().unwrap();
+        assert_eq!((from, length), (1, 3));
+        file.read_at(&mut room, from).unwrap();
+        assert_eq!(&room, b"def");
+        assert!(file.write_at(b"x", 0).is_err(), "it is for reading");
+
+        let mut spool = Spool::new(limits);
+        spool.begin_in_file();
+        spool.push(b"ab").unwrap();
+        assert_eq!(spool.file().map(|(_, from, length)| (from, length)), Some((0, 2)));
+        let mut spool = Spool::new(Limits { file: 0, ..limits });
+        spool.begin_in_file();
+        spool.push(b"ab").unwrap();
+        assert!(spool.file().is_none() && !spool.is_full());
     }
 
     #[test]

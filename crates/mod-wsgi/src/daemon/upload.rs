@@ -3,6 +3,10 @@
 //! A client may take minutes for its body. Until all of it is here no thread of a worker waits for
 //! it, and if it never comes no worker hears of it. What is more than may be buffered is read when
 //! the application asks, and so is all of it if the client waits to be told to send it.
+//!
+//! A body that lies in a file as a whole is not sent to the worker, which gets the file.
+
+use std::fs::File;
 
 use engine_api::{Fault, FaultKind, Host};
 use httpd_sys::Level;
@@ -14,8 +18,8 @@ use crate::log;
 
 /// A body of so many bytes travels with the request.
 const SMALL: usize = 16 << 10;
-/// What is read at a time.
-const PART: usize = 32 << 10;
+/// What is read before it is put away: a file takes few large parts better than many small ones.
+const PART: usize = 64 << 10;
 
 /// A body, as far as it was read.
 pub(super) struct Upload<'a> {
@@ -47,6 +51,9 @@ impl<'a> Upload<'a> {
             return Ok(Upload { small: None, spool: None, ended: false });
         };
         let mut spool = Spool::new(limits);
+        if body.length.is_some_and(|length| length > limits.memory as u64) {
+            spool.begin_in_file();
+        }
         let ended = fill(host, body, &mut spool)?;
         Ok(Upload { small: None, spool: Some(spool), ended })
     }
@@ -80,6 +87,11 @@ impl<'a> Upload<'a> {
         self.small.as_deref()
     }
 
+    /// A file with all the rest, where in it that begins, and its length.
+    pub(super) fn file(&self) -> Option<(File, u64, u64)> {
+        self.spool.as_ref().filter(|_| self.ended).and_then(Spool::file)
+    }
+
     /// Reads on, waiting only if `wait`; `None` if it would have to. No bytes are the end.
     pub(super) fn read(
         &mut self,
@@ -106,20 +118,27 @@ impl<'a> Upload<'a> {
 /// Reads until the spool is full or the body at its end, which is said.
 fn fill(host: &mut RequestHost<'_, '_>, body: Body, spool: &mut Spool<'_>) -> Result<bool, Fault> {
     let mut left = body.length.unwrap_or(u64::MAX);
-    let mut part = vec![0; PART];
-    while left > 0 {
+    let mut part = vec![0; usize::try_from(left).unwrap_or(PART).min(PART)];
+    let mut ended = false;
+    while left > 0 && !ended {
         if spool.is_full() {
             return Ok(false);
         }
-        let count = host.read(&mut part)?;
-        if count == 0 && body.length.is_some() {
+        // The server gives it in pieces of some thousand bytes.
+        let mut filled = 0;
+        while let Some(room) = part.get_mut(filled..).filter(|room| !room.is_empty() && left > 0) {
+            let count = host.read(room)?;
+            if count == 0 {
+                ended = true;
+                break;
+            }
+            filled += count;
+            left = left.saturating_sub(count as u64);
+        }
+        if ended && body.length.is_some() {
             return Err(incomplete());
         }
-        if count == 0 {
-            break;
-        }
-        left = left.saturating_sub(count as u64);
-        if let Err(error) = spool.push(part.get(..count).unwrap_or_default()) {
+        if let Err(error) = spool.push(part.get(..filled).unwrap_or_default()) {
             let text = format!(
                 "The body of a request cannot be buffered in a file: {error}; \
                  the process waits for the client."

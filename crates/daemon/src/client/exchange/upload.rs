@@ -2,11 +2,17 @@
 //!
 //! While one part is being sent the next is read, as long as that does not wait: so the last part can
 //! be marked as such, and a client that sends slowly holds up nothing that has come.
+//!
+//! What lies in a file is not sent: the worker gets the file.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Exchange;
 use crate::client::error::{Error, ErrorKind};
 use crate::client::event::{BodyFault, Part};
-use crate::wire::{Fault, Flags, Header, Kind, MAX_PART};
+use crate::sys::send;
+use crate::wire::{self, Fault, Flags, Header, Kind, MAX_PART};
 
 /// Where the request's body comes from; see [`Exchange::pull`].
 type Read<'f, 't> = dyn FnMut(&mut [u8], bool) -> Result<Part, BodyFault<'t>> + 'f;
@@ -56,6 +62,37 @@ impl Exchange<'_> {
         debug_assert!(bytes.len() <= MAX_PART);
         let header = Header::new(Kind::Data, flags, self.id, bytes.len()).encode();
         self.say(&[&header, bytes])
+    }
+
+    /// Answers [`Event::Read`](super::super::Event::Read) with a file that has all the rest of the
+    /// body, `length` bytes of it at `from`. It must be open for reading only, and what is in it must
+    /// stay as it is.
+    ///
+    /// # Errors
+    /// The worker does not take it, or did not ask.
+    pub fn file(&mut self, file: BorrowedFd<'_>, from: u64, length: u64) -> Result<(), Error> {
+        let fits = self.body_left < 0 || u64::try_from(self.body_left) == Ok(length);
+        if self.credit.is_none() || !fits {
+            return Err(self.error(ErrorKind::Other, "the worker did not ask for a file"));
+        }
+        if Self::is_past(self.deadline()) {
+            return Err(self.too_late());
+        }
+        self.credit = None;
+        self.body_left = 0;
+        let Some((fd, _)) = &self.connection else {
+            return Err(self.error(ErrorKind::Other, "it is over"));
+        };
+        // The worker waits for it and has read all that was sent, so there is room.
+        match send(fd.as_fd(), &wire::encode_file(self.id, from, length), &[file], true) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let error = self.error(ErrorKind::Timeout, "the timeout has expired");
+                self.drop_connection();
+                Err(error)
+            }
+            Err(_) => Err(self.closed()),
+        }
     }
 
     /// Answers [`Event::Read`](super::super::Event::Read): there is no more of the body.
