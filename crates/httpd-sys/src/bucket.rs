@@ -154,9 +154,12 @@ impl<'r> Brigade<'r> {
             raw::ap_pass_brigade(filters, self.as_ptr())
         };
         self.clear();
-        if request.connection().aborted() {
+        let passed = Error::check(status);
+        // The server gives up a client that is too slow as it does one that has gone.
+        let late = passed.as_ref().is_err_and(|error| error.kind() == Kind::Timeout);
+        if request.connection().aborted() && !late {
             return Err(Error::of_output(raw::APR_ECONNABORTED));
         }
-        Error::check(status)
+        passed
     }
 }
