@@ -1,13 +1,17 @@
 //! Daemon mode: workers are killed, again and again, under a mixed load: what fails is what ran in
 //! them, clients can tell, and nothing that looks whole is wrong.
+//!
+//! Each request that fails is looked up, by its id, in what the supervisor says of the process that
+//! was killed.
 
 #![allow(clippy::unwrap_used)]
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tests::http::{Connection, End, Response, head};
@@ -49,7 +53,36 @@ def application(environ, start_response):
 "#;
 
 const SOON: Duration = Duration::from_secs(30);
-const CLIENTS: usize = 4;
+
+/// What is done to a group of two processes.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// Each process has a forked child that lives on.
+    forks: bool,
+    /// Clients that ask without a pause.
+    clients: usize,
+    /// Threads of each process.
+    threads: usize,
+    /// Requests before it is over.
+    requests: usize,
+    /// Between two kills.
+    every: Duration,
+}
+
+const SHORT: Plan = Plan {
+    forks: false,
+    clients: 8,
+    threads: 6,
+    requests: 1500,
+    every: Duration::from_millis(400),
+};
+const LONG: Plan = Plan {
+    forks: false,
+    clients: 32,
+    threads: 16,
+    requests: 200_000,
+    every: Duration::from_secs(2),
+};
 
 /// What came of the requests.
 #[derive(Default)]
@@ -58,6 +91,14 @@ struct Counts {
     good: AtomicUsize,
     failed: AtomicUsize,
     cut: AtomicUsize,
+    /// The longest time a request took, in microseconds.
+    longest: AtomicU64,
+}
+
+impl Counts {
+    fn all(&self) -> usize {
+        [&self.good, &self.failed, &self.cut].map(|count| count.load(Ordering::SeqCst)).iter().sum()
+    }
 }
 
 /// One request: whether it was answered as it should be. An error is what must never be.
@@ -108,9 +149,10 @@ fn client(address: SocketAddr, counts: Arc<Counts>, first: usize) -> JoinHandle<
                 Some(open) => open,
                 None => Connection::open(address)?,
             };
-            if ask(&mut open, number, &counts)? {
-                connection = Some(open);
-            }
+            let begun = Instant::now();
+            let goes_on = ask(&mut open, number, &counts)?;
+            counts.longest.fetch_max(begun.elapsed().as_micros() as u64, Ordering::SeqCst);
+            connection = goes_on.then_some(open);
         }
         Ok(())
     })
@@ -124,38 +166,63 @@ fn workers(server: &Server) -> Vec<Process> {
     workers
 }
 
-fn killed_under_load(forks: bool, kills: usize) {
+/// Ids of requests that ran in killed processes, as the supervisor tells them.
+fn ran(server: &Server) -> HashSet<String> {
+    let deaths = server.log().matching("terminated by signal 9");
+    let ids = deaths.iter().filter_map(|line| line.raw.split_once("it was running: "));
+    let lists = ids.filter_map(|(_, list)| list.split([';', '[']).next());
+    lists.flat_map(|list| list.split(", ")).map(|id| id.trim().to_owned()).collect()
+}
+
+/// Ids of requests that Apache could not answer, or not in full.
+fn failures(server: &Server) -> Vec<String> {
+    let lines = ["WSGI0119", "WSGI0146", "WSGI0147"].map(|code| server.log().matching(code));
+    let id = |rest: &str| Some(rest.rsplit_once("[request ")?.1.trim_end_matches(']').to_owned());
+    lines.iter().flatten().map(|line| id(&line.rest).unwrap_or_default()).collect()
+}
+
+fn killed_under_load(plan: Plan) {
     let site = Site::new(Mpm::Event, &matrix::python());
     let stop = site.writable("notes").join("stop");
-    let site = if forks { site.conf(format!("SetEnv test.stop {}", stop.display())) } else { site };
+    let told = format!("SetEnv test.stop {}", stop.display());
+    let site = if plan.forks { site.conf(told) } else { site };
+    let threads = plan.threads;
+    let scale = "StartServers 2\nServerLimit 2\nThreadsPerChild 25\nThreadLimit 25\n\
+                 MinSpareThreads 1\nMaxSpareThreads 50\nMaxRequestWorkers 50";
     let server = site
-        .conf("WSGIDaemonProcess d processes=2 threads=4\nWSGIProcessGroup d")
+        .conf(format!("WSGIDaemonProcess d processes=2 threads={threads}\nWSGIProcessGroup d"))
         .conf("MaxKeepAliveRequests 0\nKeepAliveTimeout 60")
+        .conf("ErrorLogFormat \"[%{u}t] [%-m:%l] [pid %P:tid %T] %M [request %-L]\"")
+        .scale(scale)
         .log_level("warn")
         .mount("/", "app.wsgi", SCRIPT)
         .start();
     server.log().allow("WSGI01");
     server.log().allow("terminated by signal 9");
     let counts = Arc::new(Counts::default());
+    let begun = Instant::now();
     let clients: Vec<_> =
-        (0..CLIENTS).map(|n| client(server.address(), counts.clone(), n * 1000)).collect();
-    for round in 0..kills {
+        (0..plan.clients).map(|n| client(server.address(), counts.clone(), n * 1000)).collect();
+    let ended = |clients: &[JoinHandle<_>]| clients.iter().any(JoinHandle::is_finished);
+    let mut kills = 0;
+    while counts.all() < plan.requests && !ended(&clients) {
+        let (before, since) = (counts.all(), Instant::now());
+        while since.elapsed() < plan.every && !ended(&clients) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // One is always there to serve.
         let two = wait_for(SOON, || Some(workers(&server)).filter(|found| found.len() == 2));
         let two = two.unwrap_or_else(|| panic!("workers: {:?}", workers(&server)));
-        let before = counts.good.load(Ordering::SeqCst);
-        let served = || (counts.good.load(Ordering::SeqCst) >= before + 30).then_some(());
-        let ended = |clients: &[JoinHandle<_>]| clients.iter().any(JoinHandle::is_finished);
-        let begun = Instant::now();
+        let served = || (counts.all() >= before + 30).then_some(());
         while served().is_none() && !ended(&clients) {
-            assert!(begun.elapsed() < SOON, "nothing is served any more");
+            assert!(since.elapsed() < SOON, "nothing is served any more");
             std::thread::sleep(Duration::from_millis(5));
         }
-        if ended(&clients) {
-            break;
+        if !ended(&clients) {
+            two[kills % 2].signal(Signal::KILL);
+            two[kills % 2].await_end();
+            kills += 1;
         }
-        two[round % 2].signal(Signal::KILL);
-        two[round % 2].await_end();
     }
     counts.stop.store(true, Ordering::SeqCst);
     for client in clients {
@@ -163,25 +230,37 @@ fn killed_under_load(forks: bool, kills: usize) {
             panic!("{error:#}\n{}", server.log().text());
         }
     }
+    let deaths = || server.log().matching("terminated by signal 9").len();
+    wait_for(SOON, || (deaths() == kills).then_some(()));
+    assert_eq!(deaths(), kills);
     let [good, failed, cut] =
         [&counts.good, &counts.failed, &counts.cut].map(|count| count.load(Ordering::SeqCst));
-    matrix::note(&format!("{kills} kills: {good} whole, {failed} refused, {cut} cut"));
-    assert!(failed + cut <= kills * CLIENTS, "{failed} failed and {cut} were cut in {kills} kills");
-    assert_eq!(server.log().matching("terminated by signal 9").len(), kills);
+    let (ran, failures) = (ran(&server), failures(&server));
+    let others: Vec<&String> = failures.iter().filter(|id| !ran.contains(*id)).collect();
+    matrix::note(&format!(
+        "{kills} kills in {:?}: {good} requests answered, {failed} refused with 502, {cut} cut; \
+         {} were running in what was killed; the longest took {:?}",
+        begun.elapsed(),
+        ran.len(),
+        Duration::from_micros(counts.longest.load(Ordering::SeqCst)),
+    ));
+    assert_eq!(failures.len(), failed + cut, "each failure is told once: {failures:?}");
+    assert!(others.is_empty(), "not in a killed process: {others:?}");
+    assert!(failed + cut <= kills * threads, "{failed} failed and {cut} were cut in {kills} kills");
     std::fs::write(stop, "").unwrap();
     server.stop();
 }
 
 #[test]
 fn what_fails_is_what_ran_in_a_killed_worker() {
-    let many = matrix::nightly("workers killed a hundred times under load");
-    killed_under_load(false, if many { 100 } else { 6 });
+    let many = matrix::nightly("200 000 requests while workers are killed");
+    killed_under_load(if many { LONG } else { SHORT });
 }
 
 #[test]
 fn forked_children_change_nothing_about_that() {
-    let many = matrix::nightly("workers with forked children killed under load");
-    killed_under_load(true, if many { 100 } else { 6 });
+    let many = matrix::nightly("200 000 requests while workers with forked children are killed");
+    killed_under_load(Plan { forks: true, ..if many { LONG } else { SHORT } });
 }
 
 #[test]
