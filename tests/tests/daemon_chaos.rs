@@ -195,37 +195,6 @@ fn more_clients_than_threads() {
 }
 
 #[test]
-fn many_children_of_prefork_and_few_workers() {
-    if let Some(reason) = tests::Setup::get().lacks(Mpm::Prefork) {
-        return matrix::skip("prefork MPM", &reason);
-    }
-    let children = if matrix::nightly("prefork with 150 children") { 150 } else { 30 };
-    let scale = format!(
-        "StartServers {children}\nServerLimit {children}\nMinSpareServers {children}\n\
-         MaxSpareServers {children}\nMaxRequestWorkers {children}"
-    );
-    let server = site(Mpm::Prefork, "processes=2 threads=4", 0.0).scale(&scale).start();
-    let load = Load::start(server.address(), 8, "/", is_pid);
-    load.await_more(4 * children);
-    load.finish();
-    for worker in server.workers("d") {
-        let fds = worker.stats().unwrap().fds;
-        assert!(fds < 1024, "{fds} descriptors");
-        // The application's own are where `select` can use them.
-        let numbers = fs::read_dir(worker.file("fd")).unwrap().flatten();
-        let low = numbers.filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .and_then(|it| it.parse::<u32>().ok())
-                .is_some_and(|n| n < 1024)
-        });
-        assert!(low.count() <= 8);
-    }
-    server.stop();
-}
-
-#[test]
 fn an_http2_stream_that_is_cut_is_reset() {
     let curl = Command::new("curl").arg("--version").output();
     let able = curl.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("HTTP2"));

@@ -187,8 +187,9 @@ fn killed_under_load(plan: Plan) {
     let told = format!("SetEnv test.stop {}", stop.display());
     let site = if plan.forks { site.conf(told) } else { site };
     let threads = plan.threads;
-    let scale = "StartServers 2\nServerLimit 2\nThreadsPerChild 25\nThreadLimit 25\n\
-                 MinSpareThreads 1\nMaxSpareThreads 50\nMaxRequestWorkers 50";
+    // Each child has a thread for each client: one that has none to spare closes idle connections.
+    let scale = "StartServers 2\nServerLimit 2\nThreadsPerChild 40\nThreadLimit 40\n\
+                 MinSpareThreads 1\nMaxSpareThreads 80\nMaxRequestWorkers 80";
     let server = site
         .conf(format!("WSGIDaemonProcess d processes=2 threads={threads}\nWSGIProcessGroup d"))
         .conf("MaxKeepAliveRequests 0\nKeepAliveTimeout 60")
