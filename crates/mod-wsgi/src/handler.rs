@@ -138,7 +138,8 @@ fn serve(
         let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
         let length = content_length.or((!is_coded).then_some(0));
         let ignore_activity = effective.flag(|s| &s.ignore_activity, false);
-        let body = daemon::Body { length, waits, ignore_activity };
+        let is_named = target.is_named;
+        let body = daemon::Body { length, waits, ignore_activity, is_named };
         let buffering = buffering(effective);
         let status = daemon::pass(known, &described, body, &buffering, &mut host);
         return Ok(host.overridden().unwrap_or(status));

@@ -3,7 +3,8 @@
 //! A name that is not written out in the configuration is made for each request. What a client
 //! sends can be part of it (the `Host` header with `%{HOST}`, the path with a pattern), and each
 //! new name is a new interpreter with a copy of the application. So the port is ours and never the
-//! client's, and the number of names that requests may make is bounded.
+//! client's, and the number of names that requests may make is bounded: here in a child that has the
+//! interpreters, and by the processes of a group for theirs.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -27,6 +28,8 @@ pub(crate) struct Target<'a> {
     pub(crate) process_group: ProcessGroup,
     /// Empty is the main interpreter.
     pub(crate) application_group: Vec<u8>,
+    /// The request, and not the configuration alone, has made that name.
+    pub(crate) is_named: bool,
     pub(crate) callable: Cow<'a, [u8]>,
 }
 
@@ -55,9 +58,10 @@ pub(crate) fn resolve<'a>(
         ProcessGroup::Embedded => child::application_group(application_group),
         ProcessGroup::Daemon(known) => daemon::application_group(known, application_group),
     };
-    let fixed = !options.dispatched_group
-        && written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
-    if !fixed && !is_admitted(&application_group) {
+    let is_named = options.dispatched_group
+        || !written.is_some_and(|name| names::is_static(name) || name == b"%{SERVER}");
+    let here = matches!(process_group, ProcessGroup::Embedded);
+    if here && is_named && !is_admitted(&application_group) {
         log::request(request, WSGI1002.message([&application_group, &MOST_NAMES]));
         return Err(Status::Http(503));
     }
@@ -67,7 +71,7 @@ pub(crate) fn resolve<'a>(
         (None, Some(name)) => Cow::Borrowed(name),
         (None, None) => names::callable(set(|s| &s.callable_object), &parts),
     };
-    Ok(Target { process_group, application_group, callable })
+    Ok(Target { process_group, application_group, is_named, callable })
 }
 
 /// Whether a name that a request made may have an interpreter.

@@ -51,6 +51,8 @@ pub mod field {
     pub const LOG_LEVEL: u16 = 17;
     /// It does not count where workers end that have nothing to do.
     pub const IGNORE_ACTIVITY: u16 = 18;
+    /// The request has made the name of its interpreter, so it needs room among such names.
+    pub const NAMED_GROUP: u16 = 19;
     /// First number that is free for what a server's module and its applications agree on.
     pub const FREE: u16 = 256;
 }

@@ -1,14 +1,15 @@
 //! Requests of a worker: from the frame to the engine, and what became of it.
 
 use std::cell::Cell;
-use std::sync::{Arc, mpsc};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use daemon::control::Retire;
 use daemon::wire::{Value, field};
 use daemon::worker::{Request, Runner, StopReason, Stream};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Bytes, Client, Fault, Level, Pair, ReplyKind, Slice};
-use log_codes::WSGI0081;
+use log_codes::{WSGI0081, WSGI1002};
 use py::Waits;
 
 use super::ending::Ending;
@@ -19,6 +20,9 @@ use crate::process::Process;
 use crate::request::{self, Answer};
 use crate::script::OnChange;
 
+/// Interpreters that requests may name, beside those that the configuration does.
+const MOST_NAMES: usize = 100;
+
 /// What serves.
 pub(super) struct Requests {
     process: &'static Process,
@@ -27,6 +31,8 @@ pub(super) struct Requests {
     run_once: bool,
     chroot: Option<Vec<u8>>,
     evicts: bool,
+    /// Names that requests have made.
+    names: Mutex<HashSet<Vec<u8>>>,
     signals: mpsc::SyncSender<i32>,
     ending: Arc<Ending>,
 }
@@ -48,6 +54,7 @@ impl Requests {
             run_once: config.run_once,
             chroot: config.chroot.clone(),
             evicts: config.evicts,
+            names: Mutex::default(),
             signals: signals::dispatcher(process),
             ending,
         }
@@ -61,6 +68,10 @@ impl Requests {
             let text = WSGI0081.message([&call.script, root]);
             log::coded(&self.process.log, &text);
             return Err(Fault { status: 502, ..Fault::new(engine_api::FaultKind::Other, "") });
+        }
+        if call.is_named && !self.admits(call.application_group) {
+            let text = message(&WSGI1002.message([&call.application_group, &MOST_NAMES]));
+            return Err(Fault { status: 503, ..Fault::new(engine_api::FaultKind::Other, text) });
         }
         let facts = request.facts();
         let described = engine_api::Request {
@@ -107,6 +118,19 @@ impl Requests {
         }
         answer
     }
+}
+
+impl Requests {
+    /// Whether a name that a request made may have an interpreter.
+    fn admits(&self, name: &[u8]) -> bool {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_vec()))
+    }
+}
+
+/// A coded message as a line.
+fn message<const N: usize>(message: &log_codes::Message<'_, N>) -> String {
+    String::from_utf8_lossy(&message.to_bytes()).into_owned()
 }
 
 impl Runner for Requests {
@@ -213,6 +237,7 @@ struct Call<'a> {
     reload: bool,
     lower_case: bool,
     ignore_activity: bool,
+    is_named: bool,
     level: Level,
 }
 
@@ -234,6 +259,7 @@ impl<'a> Call<'a> {
             reload: false,
             lower_case: false,
             ignore_activity: false,
+            is_named: false,
             level: Level::Info,
         };
         for (number, value) in request.fields() {
@@ -254,6 +280,7 @@ impl<'a> Call<'a> {
                 (field::RELOAD, Value::Flag(flag)) => call.reload = flag,
                 (field::LOWER_CASE, Value::Flag(flag)) => call.lower_case = flag,
                 (field::IGNORE_ACTIVITY, Value::Flag(flag)) => call.ignore_activity = flag,
+                (field::NAMED_GROUP, Value::Flag(flag)) => call.is_named = flag,
                 (field::LOG_LEVEL, Value::Int(level)) => {
                     call.level = Level::from_raw(u32::try_from(level).unwrap_or(0));
                 }

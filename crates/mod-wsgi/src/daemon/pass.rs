@@ -24,7 +24,8 @@ use crate::groups::Known;
 use crate::host::RequestHost;
 use crate::log;
 
-/// What is said about a request's body before it is read.
+/// What is said about a request beside its description: of its body before it is read, and of how
+/// a worker is to count it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Body {
     /// Its length; `None` if that is not known before.
@@ -33,6 +34,8 @@ pub(crate) struct Body {
     pub(crate) waits: bool,
     /// `WSGIIgnoreActivity`: neither body nor request counts as a worker's work.
     pub(crate) ignore_activity: bool,
+    /// The request has made the name of its application group.
+    pub(crate) is_named: bool,
 }
 
 /// What may be buffered, so that no worker waits for a client.
@@ -121,6 +124,7 @@ fn write(
         (field::RELOAD, request.reload),
         (field::LOWER_CASE, request.lower_case),
         (field::IGNORE_ACTIVITY, body.ignore_activity),
+        (field::NAMED_GROUP, body.is_named),
     ] {
         if flag {
             fields.field(number, Value::Flag(true));
@@ -167,6 +171,7 @@ fn relay(
                 if redirect.is_some() {
                     continue;
                 }
+                let flush = drain.flushes(flush);
                 drain.has_head(flush, end);
                 begin(host, &head, flags(flush, end))
             }
