@@ -10,7 +10,24 @@ use std::time::{Duration, Instant};
 use tests::{Mpm, Server, Site, matrix};
 
 const SCRIPT: &str = r#"
-import time
+import os, socket, time
+
+def pieces(count, pause):
+    for number in range(count):
+        yield b'x' * 10000
+        time.sleep(pause)
+
+def buffers():
+    found = set()
+    for number in map(int, os.listdir('/proc/self/fd')):
+        try:
+            with socket.socket(fileno=os.dup(number)) as one:
+                if one.type == socket.SOCK_STREAM:
+                    options = socket.SO_SNDBUF, socket.SO_RCVBUF
+                    found.add(tuple(one.getsockopt(socket.SOL_SOCKET, it) for it in options))
+        except OSError:
+            pass
+    return ' '.join('%d %d' % pair for pair in found)
 
 def application(environ, start_response):
     what, _, number = environ['QUERY_STRING'].partition('=')
@@ -20,6 +37,12 @@ def application(environ, start_response):
     if what == 'sleep':
         time.sleep(float(number))
     start_response('200 OK', headers)
+    if what == 'buffers':
+        return [buffers().encode()]
+    if what == 'paused':
+        return pieces(5, 0.3)
+    if what == 'stops':
+        return (piece for count in (8, 1) for piece in pieces(count, 1.5 if count == 1 else 0))
     if what == 'large':
         return (b'x' * 65536 for part in range(int(number)))
     return [b'done']
@@ -166,6 +189,76 @@ fn response_socket_timeout() {
 }
 
 #[test]
+fn send_and_receive_buffer_size() {
+    let server = serve("send-buffer-size=100000 receive-buffer-size=120000");
+    // The system takes as much again for itself: socket(7).
+    assert_eq!(server.get("/?buffers").with_status(200).text(), "200000 240000");
+    server.stop();
+}
+
+/// How long before the end of a response so many bytes of it had come.
+fn early(server: &Server, path: &str, bytes: usize) -> Duration {
+    let mut connection = server.connect();
+    let head = tests::http::head("GET", path, &[("Accept-Encoding", "gzip")], 0);
+    connection.send(head).unwrap();
+    let (mut came, mut at) = (0, None);
+    loop {
+        let some = connection.some().unwrap();
+        if some.is_empty() {
+            return at.map_or(Duration::ZERO, |at: Instant| at.elapsed());
+        }
+        came += some.len();
+        if came >= bytes {
+            at.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+#[test]
+fn response_flush_delay() {
+    // There are pauses of 0.3 s after each of five pieces.
+    for options in ["", "response-flush-delay=0"] {
+        let server = compressing(options);
+        let time = early(&server, "/?paused", 300);
+        assert!(time > Duration::from_millis(1000), "{options}: {time:?}");
+        server.stop();
+    }
+    // A longer delay finds no pause before the end.
+    let server = compressing("response-flush-delay=3000");
+    let time = early(&server, "/?paused", 300);
+    assert!(time < Duration::from_millis(600), "{time:?}");
+    server.stop();
+    // Without a filter that keeps it, a large part needs no flush.
+    let server = serve("response-flush-delay=3000");
+    let time = early(&server, "/?paused", 10_000);
+    assert!(time > Duration::from_millis(1000), "{time:?}");
+    server.stop();
+}
+
+/// As [`serve`], with a filter that keeps what it is given until it is told to flush.
+fn compressing(options: &str) -> Server {
+    Site::new(Mpm::Event, &matrix::python())
+        .module("mod_filter")
+        .module("mod_deflate")
+        .conf("SetOutputFilter DEFLATE")
+        .conf(format!("WSGIDaemonProcess d {options}"))
+        .conf("WSGIProcessGroup d")
+        .mount("/", "app.wsgi", SCRIPT)
+        .start()
+}
+
+#[test]
+fn response_buffer_size() {
+    // 80 kB at once, then nothing for longer than is waited here.
+    for (size, soon) in [(65536, true), (100_000, false)] {
+        let server = compressing(&format!("response-flush-delay=9000 response-buffer-size={size}"));
+        let time = early(&server, "/?stops", 300);
+        assert_eq!(time > Duration::from_millis(800), soon, "{size}: {time:?}");
+        server.stop();
+    }
+}
+
+#[test]
 fn buffer_sizes_are_no_obstacle() {
     let server = serve(
         "send-buffer-size=512 receive-buffer-size=512 response-buffer-size=65536 \
@@ -173,5 +266,30 @@ fn buffer_sizes_are_no_obstacle() {
     );
     let response = server.get("/?large=40").with_status(200);
     assert_eq!(response.text().len(), 40 * 65536);
+    server.stop();
+}
+
+#[test]
+fn directives_02_interpreters_that_requests_name_are_counted_by_the_process_that_has_them() {
+    const MOST: usize = 100;
+    let server = Site::new(Mpm::Event, &matrix::python())
+        .conf("SetEnvIf X-Name (.+) NAME=$1")
+        .conf("WSGIDaemonProcess d\nWSGIDaemonProcess e\nWSGIApplicationGroup %{ENV:NAME}")
+        .conf("WSGIProcessGroup d")
+        .conf("<Location /e>\nWSGIProcessGroup e\n</Location>")
+        .mount("/", "app.wsgi", SCRIPT)
+        .start();
+    let ask = |path: &str, name: usize| {
+        let name = format!("name{name}");
+        server.request("GET", path, &[("X-Name", &name)], b"").status
+    };
+    for name in 0..MOST {
+        assert_eq!(ask("/", name), 200);
+    }
+    assert_eq!(ask("/", MOST), 503);
+    server.log().expect("WSGI1002: No interpreter for application group 'name100'");
+    // It is the process' limit, not the child's.
+    assert_eq!(ask("/e", MOST), 200);
+    assert_eq!(ask("/", 0), 200);
     server.stop();
 }

@@ -2,8 +2,9 @@
 //! one Apache, and what becomes of the others' answers when one of them is killed, wedged, or wants
 //! more memory than it may have: nothing.
 //!
-//! What is compared is what the same clients find in the same server before and during. A machine
-//! with other things to do is late now and then, so a bad figure counts only if it is there each time.
+//! What is compared is what the same clients find in the same server before and during, and what one
+//! finds that asks for a file: a machine with other things to do is slow for all of them. Even so it
+//! is late now and then, and a bad figure counts only if it is there each time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -166,13 +167,14 @@ impl Doing {
     }
 }
 
-/// What clients of these groups find.
+/// What clients of these groups find, and last one that asks for a file.
 fn measure(server: &Server, groups: &[&Group]) -> Vec<Times> {
     let pulse = |group: &&Group| {
         let path = format!("/{}", group.name);
         Pulse::start(server.address(), &path, Duration::from_millis(3))
     };
-    let pulses: Vec<Pulse> = groups.iter().map(pulse).collect();
+    let file = Pulse::start(server.address(), "/.ready", Duration::from_millis(3));
+    let pulses: Vec<Pulse> = groups.iter().map(pulse).chain([file]).collect();
     thread::sleep(WINDOW);
     pulses.into_iter().map(Pulse::finish).collect()
 }
@@ -239,9 +241,17 @@ fn harm(server: &Server, victim: &Group, harm: Harm, others: &[&Group]) -> Vec<(
     before.into_iter().zip(during).collect()
 }
 
-fn is_untouched((before, during): &(Times, Times)) -> bool {
-    let half = before.percentile(50) * 3 / 2 + NOISE >= during.percentile(50);
-    half && before.percentile(99) * 2 + HICCUP >= during.percentile(99)
+/// Whether nobody's answers took longer than a file did, in proportion.
+fn are_untouched(times: &[(Times, Times)]) -> bool {
+    let Some((file, groups)) = times.split_last() else { return false };
+    groups.iter().all(|group| {
+        [(50, 1.5, NOISE), (99, 2.0, HICCUP)].into_iter().all(|(of_hundred, factor, more)| {
+            let [before, during] = [&group.0, &group.1].map(|it| it.percentile(of_hundred));
+            let [calm, now] =
+                [&file.0, &file.1].map(|it| it.percentile(of_hundred).as_secs_f64().max(1e-6));
+            during <= before.mul_f64(factor * (now / calm).max(1.0)) + more
+        })
+    })
 }
 
 #[test]
@@ -266,14 +276,15 @@ fn what_happens_to_one_group_does_not_reach_the_others() {
         let harms = [Harm::Killed, Harm::Wedged, Harm::Greedy];
         let harms = if all { &harms[..] } else { &harms[number % 3..=number % 3] };
         for what in harms {
-            let tried = (0..4).find_map(|_| {
+            let tried = (0..5).find_map(|_| {
                 let times = harm(&server, victim, *what, &others);
-                let shown = others.iter().zip(&times).map(|(other, (before, during))| {
-                    format!("\n  {}: {before}; then {during}", other.name)
-                });
+                let names = others.iter().map(|other| other.name).chain(["a file"]);
+                let shown = names
+                    .zip(&times)
+                    .map(|(name, (before, during))| format!("\n  {name}: {before}; then {during}"));
                 let shown: String = shown.collect();
                 matrix::note(&format!("{} is {what:?}:{shown}", victim.name));
-                times.iter().all(is_untouched).then_some(())
+                are_untouched(&times).then_some(())
             });
             assert!(tried.is_some(), "{} being {what:?} reaches the others each time", victim.name);
         }

@@ -88,6 +88,12 @@ impl<'a> Drain<'a> {
         }
     }
 
+    /// Whether what an application wants sent goes out before there is a pause. If not, parts that
+    /// follow each other closely go out together, and the pause is `response-flush-delay`.
+    pub(super) fn flushes(&self, wanted: bool) -> bool {
+        wanted && self.flush_delay.is_zero()
+    }
+
     /// The server has the head.
     pub(super) fn has_head(&mut self, flushed: bool, complete: bool) {
         self.pending = !flushed && !complete;
@@ -169,7 +175,7 @@ impl<'a> Drain<'a> {
             self.unflushed = 0;
             self.due = true;
         }
-        self.due |= flush;
+        self.due |= self.flushes(flush);
         let mut rest = bytes;
         while self.is_empty() && (!rest.is_empty() || end) && self.takes(host, rest.len(), end) {
             let most = if self.spool.is_some() { PIECE } else { usize::MAX };
