@@ -400,14 +400,8 @@ impl Exchange<'_> {
                 slot => slot.insert(self.child.decoder()),
             };
             let next = [queue_until, deadline].into_iter().flatten().min();
-            let received = match next {
-                Some(next) => {
-                    let left = next.saturating_duration_since(Instant::now()).min(SLICE);
-                    receive_within(fd.as_fd(), decoder.space(), left)
-                }
-                None => recv(fd, decoder.space(), RecvFlags::empty()).map(|(_, count)| count),
-            };
-            match received {
+            let left = next.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
+            match receive_within(fd.as_fd(), decoder.space(), left.min(SLICE)) {
                 Ok(0) => return Err(self.closed()),
                 Ok(count) => {
                     decoder.filled(count);

@@ -47,7 +47,10 @@ pub(super) fn wait_for(
     }
 }
 
-/// Receives with another limit than the socket's own.
+/// Receives, waiting no longer than this.
+///
+/// By `poll`, which is woken by what comes. A thread that waits in `recv` is also woken when the other
+/// end takes what was sent to it, since there is room then; it would find nothing and wait again.
 pub(super) fn receive_within(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
