@@ -10,7 +10,7 @@
 //! The standby looks at the clock while there is something to do, and dozes while there is nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst, fence};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -19,9 +19,9 @@ use rustix::thread::futex;
 use crate::sys::voluntary_switches;
 
 /// A request that takes longer does not keep the lead.
-const TICK: Duration = Duration::from_micros(500);
+const TICK: Duration = Duration::from_millis(1);
 /// For so many requests the lead is handed on after one that has waited.
-const EAGER: u32 = 256;
+const EAGER: u32 = 64;
 /// One request of so many is asked whether it has waited.
 const SAMPLE: u32 = 8;
 
@@ -30,7 +30,8 @@ const SAMPLE: u32 = 8;
 pub(super) struct Lead {
     /// What it is, in the lowest bits, and above them a number that is another one after each change.
     word: AtomicU32,
-    /// Held by the standby.
+    /// Held by the standby, and by a leader until it lends or hands on: so handing on wakes one thread
+    /// and not two, of which one takes the other's place.
     standby: Mutex<()>,
     /// There is a standby.
     waits: AtomicBool,
@@ -47,7 +48,11 @@ const WHAT: u32 = 3;
 
 /// Being the leader, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Leading<'l>(&'l Lead);
+pub(super) struct Leading<'l> {
+    lead: &'l Lead,
+    /// No standby so far.
+    alone: Option<MutexGuard<'l, ()>>,
+}
 
 /// Having been the leader, and becoming it again if nobody else has.
 #[derive(Debug)]
@@ -77,7 +82,7 @@ impl Lead {
 
     /// Waits until the calling thread leads.
     pub(super) fn take(&self) -> Leading<'_> {
-        let _standby = self.standby.lock().unwrap_or_else(PoisonError::into_inner);
+        let standby = self.standby.lock().unwrap_or_else(PoisonError::into_inner);
         self.waits.store(true, SeqCst);
         // What the lead has been for a whole tick.
         let mut same = None;
@@ -108,7 +113,7 @@ impl Lead {
             }
         }
         self.waits.store(false, SeqCst);
-        Leading(self)
+        Leading { lead: self, alone: Some(standby) }
     }
 
     /// Whether the lead is to be handed on before a request is run.
@@ -147,8 +152,9 @@ impl Lead {
 
 impl<'l> Leading<'l> {
     /// Gives the lead away for the length of a request.
-    pub(super) fn lend(self) -> Lent<'l> {
-        let lead = self.0;
+    pub(super) fn lend(mut self) -> Lent<'l> {
+        let lead = self.lead;
+        let alone = self.alone.take();
         std::mem::forget(self);
         let word = lead.word.load(SeqCst);
         // Nobody changes what is held.
@@ -157,18 +163,20 @@ impl<'l> Leading<'l> {
         if lead.dozes.load(SeqCst) {
             lead.wake();
         }
+        drop(alone);
         Lent { lead, word }
     }
 }
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
-        let word = self.0.word.load(SeqCst);
-        self.0.change(word, FREE);
+        let word = self.lead.word.load(SeqCst);
+        self.lead.change(word, FREE);
         fence(SeqCst);
-        if self.0.waits.load(SeqCst) {
-            self.0.wake();
+        if self.lead.waits.load(SeqCst) {
+            self.lead.wake();
         }
+        // The next standby, if there is none, comes only now.
     }
 }
 
@@ -177,14 +185,14 @@ impl<'l> Lent<'l> {
     pub(super) fn reclaim(self) -> Option<Leading<'l>> {
         let Lent { lead, word } = self;
         std::mem::forget(self);
-        lead.change(word, HELD).map(|_| Leading(lead))
+        lead.change(word, HELD).map(|_| Leading { lead, alone: None })
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if self.lead.change(self.word, HELD).is_some() {
-            drop(Leading(self.lead));
+            drop(Leading { lead: self.lead, alone: None });
         }
     }
 }
