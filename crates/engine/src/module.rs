@@ -121,8 +121,7 @@ fn support<'py>(module: &Bound<'py>) -> py::Result<'py, Bound<'py>> {
     namespace.dict_set(c"__builtins__", &builtins)?;
     namespace.dict_set(c"__name__", &py.str("mod_wsgi")?)?;
     functions::add_to_support(module, &namespace)?;
-    let (source, file) = (py.str(SUPPORT)?, py.str("<mod_wsgi>")?);
-    let code = builtins.call_method(c"compile", &[&source, &file, &py.str("exec")?])?;
+    let code = py.compile(SUPPORT.as_bytes(), b"<mod_wsgi>")?;
     builtins.call_method(c"exec", &[&code, &namespace])?;
     Ok(namespace)
 }

@@ -48,8 +48,7 @@ fn run_file<'py>(py: Token<'py>, path: &Path, code: &[u8]) -> py::Result<'py, Bo
     let dir = py.fs_str(dir.as_os_str().as_bytes())?;
     sys.attr(c"path")?.call_method(c"insert", &[&py.int(0)?, &dir])?;
     let builtins = py.import(c"builtins")?;
-    let mode = py.str("exec")?;
-    let code = builtins.call_method(c"compile", &[&py.bytes(code)?, &file, &mode])?;
+    let code = py.compile(code, path.as_os_str().as_bytes())?;
     let module = py.import(c"types")?.call_method(c"ModuleType", &[&name])?;
     module.set_attr(c"__file__", &file)?;
     sys.attr(c"modules")?.call_method(c"__setitem__", &[&name, &module])?;

@@ -99,16 +99,7 @@ impl Script {
     }
 
     fn compile<'py>(&self, py: Token<'py>, source: &Source) -> py::Result<'py, Bound<'py>> {
-        py.import(c"builtins")?.call_method(
-            c"compile",
-            &[
-                &py.bytes(&source.text)?,
-                &py.fs_str(&self.path)?,
-                &py.str("exec")?,
-                &py.int(0)?,
-                &py.bool(true),
-            ],
-        )
+        py.compile(&source.text, &self.path)
     }
 
     /// Runs the code in a new module; on failure `sys.modules` is as before.
