@@ -37,6 +37,8 @@ pub(crate) struct Lab {
 pub(crate) struct Running {
     /// Where to send requests.
     pub(crate) port: u16,
+    /// Where Apache writes what went wrong.
+    log: PathBuf,
     /// Front first, so that it stops first.
     processes: Vec<Process>,
 }
@@ -61,7 +63,13 @@ impl Running {
     pub(crate) fn behind(mut self, front: Running) -> Running {
         let mut processes = front.processes;
         processes.append(&mut self.processes);
-        Running { port: front.port, processes }
+        Running { port: front.port, log: front.log, processes }
+    }
+
+    /// The last thing Apache said.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().last().unwrap_or("it said nothing").to_owned()
     }
 }
 
@@ -198,12 +206,14 @@ impl Lab {
         let user = self.user.as_ref();
         let config = self.apache.configure(&dir, &self.htdocs(), port, user, own)?;
         command.arg("-f").arg(&config).env("LD_LIBRARY_PATH", &self.peers.lib);
-        self.start(name, port, command, None).map_err(|error| {
-            match std::fs::read_to_string(dir.join("error.log")) {
+        let log = dir.join("error.log");
+        let started = self.start(name, port, command, None).map_err(|error| {
+            match std::fs::read_to_string(&log) {
                 Ok(log) if !log.is_empty() => anyhow!("{error:#}\n{}", last_lines(&log)),
                 _ => error,
             }
-        })
+        });
+        started.map(|running| Running { log, ..running })
     }
 
     /// Starts a server of its own as the serving user; the arguments get the port to listen on.
@@ -231,7 +241,7 @@ impl Lab {
         let log = self.dir.path().join(format!("{name}.out"));
         let mut process = Process::start(command, name, &log, user)?;
         process.wait_until(START, || answers(port))?;
-        Ok(Running { port, processes: vec![process] })
+        Ok(Running { port, log, processes: vec![process] })
     }
 }
 

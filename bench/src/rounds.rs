@@ -152,7 +152,7 @@ pub(crate) fn wait(server: &mut Running) -> Result<()> {
         match ask(server.port, "/hello", None, b"Hello, world!") {
             Ok(()) => return Ok(()),
             Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
-            Err(error) => return Err(error.context("it does not serve")),
+            Err(error) => bail!("it does not serve: {error:#}: {}", server.last_words()),
         }
     }
 }
