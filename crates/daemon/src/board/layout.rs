@@ -86,7 +86,7 @@ fn pages(length: usize) -> usize {
 }
 
 /// A group's words.
-pub(super) const GROUP: usize = 64;
+pub(super) const GROUP: usize = 128;
 /// A slot's words.
 pub(super) const SLOT: usize = 32;
 /// An entry of the directory.

@@ -23,4 +23,4 @@ mod routing;
 pub(crate) use cells::{Area, Cells, InFlight};
 pub(crate) use directory::{Directory, Entry};
 pub use layout::Capacity;
-pub(crate) use routing::{Board, Slot, State, Status};
+pub(crate) use routing::{Board, End, Slot, State, Status};

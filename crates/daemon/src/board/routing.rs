@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
-use super::layout::Capacity;
+use super::layout::{Capacity, GROUP, SLOT};
 use crate::ABI;
+use crate::control::Retire;
 use crate::sys::{Mapping, PAGE};
 
 /// What becomes of requests for a group as a whole.
@@ -41,6 +42,51 @@ pub(crate) enum State {
     Routed = 3,
     /// Finishes what it has.
     Draining = 4,
+}
+
+/// Why a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody knows, or it has crashed.
+    Died,
+    /// It did not become a worker.
+    NotStarted,
+    /// Its group has another configuration, or was changed as a whole.
+    Replaced,
+    /// It asked for it, or was due.
+    Retired(Retire),
+}
+
+impl End {
+    /// How many there are.
+    const COUNT: usize = 13;
+
+    fn index(self) -> usize {
+        match self {
+            End::Died => 0,
+            End::NotStarted => 1,
+            End::Replaced => 2,
+            End::Retired(why) => (2 + why as usize).min(Self::COUNT - 1),
+        }
+    }
+
+    fn name(index: usize) -> &'static str {
+        match index {
+            0 => "died",
+            1 => "not_started",
+            2 => "replaced",
+            _ => Retire::from_raw((index - 2) as u8).map_or("unknown", Retire::name),
+        }
+    }
+}
+
+/// How often workers of a group have ended, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// By reason.
+    pub(crate) counts: Vec<(&'static str, u32)>,
+    /// The last one: why, which process, and when, in microseconds of the monotonic clock.
+    pub(crate) last: Option<(&'static str, u32, u64)>,
 }
 
 /// A slot as it was at one moment.
@@ -183,10 +229,46 @@ impl Board {
         self.group(group, 12).fetch_add(1, SeqCst);
     }
 
+    /// Counts the end of a worker.
+    pub(crate) fn count_end(&self, group: u32, end: End, pid: i32, now: u64) {
+        self.group(group, ENDS + end.index() * 4).fetch_add(1, SeqCst);
+        self.group(group, LAST).store(end.index() as u32, SeqCst);
+        self.group(group, LAST + 4).store(pid as u32, SeqCst);
+        self.map.u64(self.capacity.group(group) + LAST + 8).store(now, SeqCst);
+    }
+
+    /// How often workers of a group have ended.
+    pub(crate) fn ends(&self, group: u32) -> Ends {
+        let count = |index: usize| self.group(group, ENDS + index * 4).load(SeqCst);
+        let counts: Vec<_> = (0..End::COUNT).map(|at| (End::name(at), count(at))).collect();
+        let at = self.map.u64(self.capacity.group(group) + LAST + 8).load(SeqCst);
+        let why = self.group(group, LAST).load(SeqCst) as usize;
+        let pid = self.group(group, LAST + 4).load(SeqCst);
+        let last = (at > 0 && why < End::COUNT).then(|| (End::name(why), pid, at));
+        Ends { counts, last }
+    }
+
+    /// Says when a slot's worker was started, in microseconds of the monotonic clock.
+    pub(crate) fn set_started(&self, slot: u32, now: u64) {
+        self.map.u64(self.capacity.slot(slot) + STARTED).store(now, SeqCst);
+    }
+
+    /// When a slot's worker was started.
+    pub(crate) fn started(&self, slot: u32) -> u64 {
+        self.map.u64(self.capacity.slot(slot) + STARTED).load(SeqCst)
+    }
+
     fn group(&self, group: u32, word: usize) -> &AtomicU32 {
         self.map.u32(self.capacity.group(group) + word)
     }
 }
+
+/// Where a group's words about ends are: counts, and the last one.
+const ENDS: usize = 16;
+const LAST: usize = ENDS + (End::COUNT * 4).next_multiple_of(8);
+const _: () = assert!(LAST + 16 <= GROUP && STARTED + 8 <= SLOT);
+/// Where a slot says when its worker was started.
+const STARTED: usize = 24;
 
 fn word(state: State, epoch: u32) -> u64 {
     u64::from(epoch) << 32 | state as u64
@@ -234,6 +316,28 @@ mod tests {
         assert_eq!(reader.slot(5).pid, 99);
         // Nobody changes anything: the wait ends by itself.
         reader.wait(3, reader.version(3), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn ends_are_counted_by_reason() {
+        let capacity = Capacity { groups: 2, slots: 16, children: 1 }.bounded();
+        let fd = shared(c"board", capacity.board()).unwrap();
+        let board = Board::map(fd.as_fd(), capacity, true).unwrap();
+        assert_eq!(board.ends(1).last, None);
+        board.count_end(1, End::Retired(Retire::Reload), 5, 77);
+        board.count_end(1, End::Died, 6, 78);
+        board.count_end(1, End::Died, 7, 79);
+        let ends = board.ends(1);
+        assert_eq!(ends.last, Some(("died", 7, 79)));
+        let found: Vec<_> = ends.counts.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(found, [&("died", 2), &("script_reload", 1)]);
+        assert!(ends.counts.iter().all(|(name, _)| *name != "unknown"));
+        assert!(board.ends(0).counts.iter().all(|(_, count)| *count == 0));
+        board.set_started(3, 9);
+        assert_eq!((board.started(3), board.started(4)), (9, 0));
+        // Whatever else is in there.
+        rustix::io::pwrite(&fd, &[0xff; 64], capacity.group(1) as u64 + 64).unwrap();
+        assert_eq!(board.ends(1).last, None);
     }
 
     #[test]

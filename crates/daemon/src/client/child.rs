@@ -265,6 +265,11 @@ impl Group {
         self.entry.group
     }
 
+    /// Its slots.
+    pub(super) fn places(&self) -> std::ops::Range<u32> {
+        self.entry.first..self.entry.first + self.entry.slots
+    }
+
     /// How many slots it has.
     pub(super) fn slots(&self) -> u32 {
         self.entry.slots

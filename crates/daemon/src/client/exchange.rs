@@ -181,6 +181,11 @@ impl Exchange<'_> {
         self.connection.as_ref().map(|(_, chosen)| chosen.pid)
     }
 
+    /// The generation of that process.
+    pub fn generation(&self) -> Option<u32> {
+        self.connection.as_ref().map(|(_, chosen)| chosen.generation)
+    }
+
     /// Connections that were tried for this request.
     pub fn connects(&self) -> u16 {
         self.connects

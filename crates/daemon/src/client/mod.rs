@@ -10,6 +10,7 @@ mod child;
 mod error;
 mod event;
 mod exchange;
+mod overview;
 mod pool;
 mod transfer;
 
@@ -19,6 +20,7 @@ pub use child::{Child, Group, Handles};
 pub use error::{Error, ErrorKind};
 pub use event::{BodyFault, Event, Part};
 pub use exchange::{Exchange, Ready};
+pub use overview::{Overview, Seen};
 pub use transfer::is_writable;
 
 /// How a request is to be treated. What belongs to a group is the same for all its requests.

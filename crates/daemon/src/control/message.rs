@@ -71,7 +71,7 @@ pub enum Retire {
 }
 
 impl Retire {
-    fn from_raw(raw: u8) -> Result<Retire, Malformed> {
+    pub(crate) fn from_raw(raw: u8) -> Result<Retire, Malformed> {
         Ok(match raw {
             1 => Retire::MaximumRequests,
             2 => Retire::ShutdownSignal,

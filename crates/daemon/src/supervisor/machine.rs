@@ -14,11 +14,11 @@ use super::oom::OomKills;
 use super::process::{Output, Process};
 use super::spawn::{Spawned, Surroundings, spawn};
 use super::store::Store;
-use crate::board::{Board, Cells, Slot, Status};
+use crate::board::{Board, Cells, End, Slot, Status};
 use crate::config;
 use crate::control::{Kept, QuitReason, Start, ToWorker, milliseconds};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Watch, reap, send, write_blob};
+use crate::sys::{Exit, Watch, monotonic_us, reap, send, write_blob};
 use crate::wire::Record;
 
 /// What an event is about.
@@ -285,6 +285,7 @@ impl Machine {
             self.strays.push(pid);
             return Err(error);
         }
+        self.board.set_started(new.slot, monotonic_us());
         Ok(pid)
     }
 
@@ -375,6 +376,10 @@ impl Effects for Machine {
 
     fn count_failure(&mut self, group: u32) {
         self.board.count_failure(group);
+    }
+
+    fn count_end(&mut self, group: u32, end: End, pid: i32) {
+        self.board.count_end(group, end, pid, monotonic_us());
     }
 
     fn quit(&mut self, slot: u32, reason: QuitReason, limit: Duration) {

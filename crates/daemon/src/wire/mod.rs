@@ -46,7 +46,7 @@ pub use record::{Record, decode_all as decode_records};
 pub use request::{
     Attempt, EnvironWriter, Facts, FieldWriter, Request, TooLarge, Value, body_of, field, stamp,
 };
-pub use response::{Head, ResponseHead};
+pub use response::{Head, ResponseHead, Times};
 pub use small::{
     CancelReason, Fault, FaultKind, Hello, decode_cancel, decode_file, decode_read, encode_cancel,
     encode_drain, encode_file, encode_read,

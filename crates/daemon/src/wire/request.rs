@@ -87,6 +87,8 @@ pub struct Facts {
     pub restarts: u16,
     /// It was sent on for a new generation, which could not be had: take it as it is.
     pub stay: bool,
+    /// The answer is to say how long it took: [`super::Times`].
+    pub measure: bool,
 }
 
 const FACTS: usize = 40;
@@ -113,7 +115,7 @@ impl<'b> EnvironWriter<'b> {
         buffer.put_i64(facts.body_length);
         buffer.put_u16(facts.connects);
         buffer.put_u16(facts.restarts);
-        buffer.put(&[u8::from(facts.stay), 0, 0, 0]);
+        buffer.put(&[u8::from(facts.stay), u8::from(facts.measure), 0, 0]);
         debug_assert_eq!(buffer.len(), HEADER + FACTS);
         buffer.put(&[0; COUNTS]);
         EnvironWriter { buffer, count: 0 }
@@ -264,8 +266,9 @@ impl<'a> Request<'a> {
             connects: reader.u16()?,
             restarts: reader.u16()?,
             stay: reader.flag()?,
+            measure: reader.flag()?,
         };
-        reader.bytes(3)?;
+        reader.bytes(2)?;
         let pairs = reader.u32()? as usize;
         let environ = reader.u32()? as usize;
         let field_count = reader.u32()? as usize;

@@ -21,15 +21,38 @@ pub struct Head<'a> {
     pub headers: &'a [(&'a [u8], &'a [u8])],
 }
 
+/// How long a request took in a worker, in microseconds; told if [`super::Facts::measure`] asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Times {
+    /// Since it began to wait for a worker, until one had taken it.
+    pub queue: u32,
+    /// From then on, until the application was called.
+    pub start: u32,
+    /// From then on, until its response was complete; `None` if it is not complete with the head.
+    pub application: Option<u32>,
+}
+
 impl Head<'_> {
     /// Appends room for a frame's header and then the head.
     ///
     /// # Errors
     /// It is longer than [`MAX_HEAD`]; `buffer` is as it was.
     pub fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), super::TooLarge> {
+        self.encode_with(None, buffer)
+    }
+
+    /// [`Self::encode`], and says how long it took.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_with(
+        &self,
+        times: Option<&Times>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), super::TooLarge> {
         let size: usize =
             self.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
-        let size = FIXED + self.reason.len() + size;
+        let size = FIXED + times.map_or(0, |_| TIMES) + self.reason.len() + size;
         if size > MAX_HEAD {
             return Err(super::TooLarge);
         }
@@ -37,8 +60,19 @@ impl Head<'_> {
         buffer.put(&[0; HEADER]);
         buffer.put_u32(size as u32);
         buffer.put_u16(self.status);
-        buffer.put_u16(0);
+        let complete = times.and_then(|times| times.application);
+        let flags = match (times, complete) {
+            (None, _) => 0,
+            (Some(_), None) => HAS_TIMES,
+            (Some(_), Some(_)) => HAS_TIMES | ALL,
+        };
+        buffer.put_u16(flags);
         buffer.put_i64(self.content_length);
+        if let Some(times) = times {
+            buffer.put_u32(times.queue);
+            buffer.put_u32(times.start);
+            buffer.put_u32(complete.unwrap_or(0));
+        }
         buffer.put_u32(self.headers.len() as u32);
         buffer.put_string(self.reason);
         for (name, value) in self.headers {
@@ -49,12 +83,19 @@ impl Head<'_> {
 }
 
 const FIXED: usize = 2 + 2 + 8 + 4 + 4;
+/// [`Times`], in a head that says so.
+const TIMES: usize = 3 * 4;
+/// There are times.
+const HAS_TIMES: u16 = 1;
+/// Of the application, too.
+const ALL: u16 = 2;
 
 /// Status line and headers as they arrived. Checked once, when it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
     status: u16,
     content_length: i64,
+    times: Option<Times>,
     reason: &'a [u8],
     count: usize,
     headers: &'a [u8],
@@ -68,8 +109,15 @@ impl<'a> ResponseHead<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<ResponseHead<'a>, Malformed> {
         let mut reader = Reader::new(payload);
         let status = reader.u16()?;
-        reader.u16()?;
+        let flags = reader.u16()?;
         let content_length = reader.i64()?;
+        let times = if flags & HAS_TIMES != 0 {
+            let (queue, start, application) = (reader.u32()?, reader.u32()?, reader.u32()?);
+            let application = (flags & ALL != 0).then_some(application);
+            Some(Times { queue, start, application })
+        } else {
+            None
+        };
         let count = reader.u32()? as usize;
         let reason = reader.string(MAX_HEAD)?;
         let headers = reader.rest();
@@ -89,7 +137,7 @@ impl<'a> ResponseHead<'a> {
             }
         }
         reader.end()?;
-        Ok(ResponseHead { status, content_length, reason, count, headers })
+        Ok(ResponseHead { status, content_length, times, reason, count, headers })
     }
 
     /// The status.
@@ -105,6 +153,11 @@ impl<'a> ResponseHead<'a> {
     /// Length that the response promises; negative if none.
     pub fn content_length(&self) -> i64 {
         self.content_length
+    }
+
+    /// How long it took, as the worker says, if it was asked.
+    pub fn times(&self) -> Option<Times> {
+        self.times
     }
 
     /// How many header fields there are.
@@ -147,6 +200,21 @@ mod tests {
         assert_eq!((head.status(), head.reason(), head.content_length()), (200, &b"Error"[..], 5));
         assert_eq!(head.headers().collect::<Vec<_>>(), headers);
         assert_eq!(head.headers_len(), 2);
+    }
+
+    #[test]
+    fn times_arrive_as_they_were_sent() {
+        let head =
+            Head { status: 200, reason: b"OK", content_length: -1, headers: &[(b"X", b"y")] };
+        for application in [None, Some(0), Some(u32::MAX)] {
+            let times = Times { queue: 1, start: 2, application };
+            let mut buffer = Vec::new();
+            head.encode_with(Some(&times), &mut buffer).unwrap();
+            let read = ResponseHead::decode(&buffer[HEADER + 4..]).unwrap();
+            assert_eq!((read.times(), read.headers_len()), (Some(times), 1));
+            assert!(ResponseHead::decode(&buffer[HEADER + 4..HEADER + 20]).is_err());
+        }
+        assert_eq!(ResponseHead::decode(&encoded(200, b"", &[])).unwrap().times(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-use crate::wire::{Flags, HEADER, Head, Header, Kind, MAX_PART, TooLarge};
+use crate::wire::{Flags, HEADER, Head, Header, Kind, MAX_PART, Times, TooLarge};
 
 /// Up to here chunks are copied into one buffer with the head: cheaper than pointing at them.
 const COPY: usize = 16 << 10;
@@ -22,6 +22,8 @@ const PIECES: usize = 1024;
 /// Reusable memory for plans.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    /// Goes with the head.
+    pub(super) times: Option<Times>,
     bytes: Vec<u8>,
     headers: Vec<[u8; HEADER]>,
 }
@@ -45,7 +47,7 @@ impl Scratch {
         self.bytes.clear();
         self.headers.clear();
         if let Some(head) = head {
-            head.encode(&mut self.bytes)?;
+            head.encode_with(self.times.as_ref(), &mut self.bytes)?;
         } else if total == 0 && flags == Flags::NONE {
             return Ok(None);
         }

@@ -3,6 +3,9 @@
 //! Methods that begin with `try_` never wait and may be called while something like an interpreter's
 //! lock is held; the others may wait for a client as long as the socket's timeout.
 
+mod buffers;
+mod times;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,11 +17,13 @@ use super::connection::Connection;
 use super::domain::Domain;
 use super::error::{Error, ErrorKind};
 use super::fork::Own;
-use super::output::{Scratch, send_bytes};
+use super::output::send_bytes;
 use crate::sys::{above, receive, unread};
 use crate::wire::{
-    self, Decoder, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind, MAX_LOG, Record,
+    self, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind, MAX_LOG, Record,
 };
+
+pub(super) use buffers::Buffers;
 
 /// How a call of [`Stream::respond`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -59,23 +64,6 @@ enum Phase {
     Complete,
     /// It is not complete and never will be; the connection closes.
     Broken,
-}
-
-/// What a thread needs for streams, kept from one to the next.
-#[derive(Debug)]
-pub(super) struct Buffers {
-    body: Decoder,
-    scratch: Scratch,
-}
-
-impl Buffers {
-    pub(super) fn new() -> Buffers {
-        Buffers { body: Decoder::new(wire::Side::Worker, ROOM), scratch: Scratch::default() }
-    }
-
-    pub(super) fn is_between_frames(&self) -> bool {
-        self.body.is_between_frames()
-    }
 }
 
 /// A request's stream. Calls come one at a time, from whatever thread.
@@ -144,6 +132,7 @@ impl<'a> Stream<'a> {
         rest: &[u8],
     ) -> Stream<'a> {
         buffers.body.reset(ROOM);
+        buffers.scratch.times = None;
         buffers.body.feed(rest);
         Stream {
             connection,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::member::Shown;
-use crate::board::Status;
+use crate::board::{End, Status};
 use crate::config;
 use crate::control::QuitReason;
 
@@ -22,6 +22,8 @@ pub(in super::super) trait Effects {
     fn announce(&mut self, group: u32, status: Status, generation: u32);
     /// Counts on the board that a new generation could not be made.
     fn count_failure(&mut self, group: u32);
+    /// Counts on the board that a worker has ended.
+    fn count_end(&mut self, group: u32, end: End, pid: i32);
     /// Tells a worker to end.
     fn quit(&mut self, slot: u32, reason: QuitReason, limit: Duration);
     /// Sends a worker a signal.

@@ -27,7 +27,7 @@ pub(super) use member::Shown;
 use member::{Member, Phase};
 
 use super::backoff::{Backoff, LIVED};
-use crate::board::{State, Status};
+use crate::board::{End, State, Status};
 use crate::config;
 use crate::control::{MAX_LOADS, QuitReason, Retire};
 use crate::sys::Exit;
@@ -418,6 +418,15 @@ impl Group {
             }
             let text = format!("Process '{name}' (pid={pid}) {exit}{hint}");
             fx.log(level, &self.config, pid, &text);
+        }
+        let end = match member.retiring {
+            _ if why.is_some() => Some(End::NotStarted),
+            _ if !expected && !service => Some(End::Died),
+            Some(reason) => Some(End::Retired(reason)),
+            None => (self.stopping.is_none() && !service).then_some(End::Replaced),
+        };
+        if let Some(end) = end {
+            fx.count_end(self.config.group, end, pid);
         }
         self.clear(slot, &member, fx);
         // A service is never ready.

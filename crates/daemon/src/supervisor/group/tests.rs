@@ -22,6 +22,7 @@ struct World {
     log: Vec<String>,
     spawned: u32,
     loads: Vec<Vec<u8>>,
+    ends: Vec<(End, i32)>,
     refuse: bool,
 }
 
@@ -47,6 +48,9 @@ impl Effects for World {
     }
     fn count_failure(&mut self, _: u32) {
         self.failures += 1;
+    }
+    fn count_end(&mut self, _: u32, end: End, pid: i32) {
+        self.ends.push((end, pid));
     }
     fn quit(&mut self, slot: u32, _: QuitReason, _: Duration) {
         self.quits.push(slot);
@@ -189,6 +193,25 @@ fn a_dead_worker_is_replaced_at_once_and_one_that_keeps_dying_ever_later() {
     scene.pass(1500);
     scene.dies(10);
     assert_eq!(scene.in_state(State::Starting), [10], "it has lived, so all is forgiven");
+}
+
+#[test]
+fn each_end_has_a_reason() {
+    let mut scene = Scene::running(shape(1));
+    scene.group.on_retire(10, Retire::MaximumRequests, scene.now, &mut scene.world);
+    scene.ready();
+    scene.pass(10);
+    scene.quitters_end();
+    let slot = scene.routed()[0];
+    scene.dies(slot);
+    scene.group.on_end(10, Exit::Code(1), Some("no"), "", scene.now, &mut scene.world);
+    scene.group.configure(shape(1), 2, scene.now, &mut scene.world);
+    let ends: Vec<End> = scene.world.ends.iter().map(|(end, _)| *end).collect();
+    assert_eq!(ends, [End::Retired(Retire::MaximumRequests), End::Died, End::NotStarted]);
+    assert_eq!(scene.world.ends[0].1, 1001);
+    scene.group.stop(QuitReason::Stop, scene.now, &mut scene.world);
+    scene.quitters_end();
+    assert_eq!(scene.world.ends.len(), 3, "that all is over is no reason");
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! What a thread needs for streams, kept from one to the next.
+
+use super::ROOM;
+use crate::wire::{Decoder, Side};
+use crate::worker::output::Scratch;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::worker) struct Buffers {
+    pub(super) body: Decoder,
+    pub(super) scratch: Scratch,
+    /// Microseconds that the thread has waited for the lock since its last request.
+    pub(in crate::worker) waited: u32,
+}
+
+impl Buffers {
+    pub(in crate::worker) fn new() -> Buffers {
+        Buffers { body: Decoder::new(Side::Worker, ROOM), scratch: Scratch::default(), waited: 0 }
+    }
+
+    pub(in crate::worker) fn is_between_frames(&self) -> bool {
+        self.body.is_between_frames()
+    }
+}
