@@ -166,7 +166,7 @@ impl Engine {
     /// # Errors
     /// What the engine says; the request was not answered.
     pub fn handle(&self, request: &Request<'_>, mut host: &mut dyn Host) -> Result<Reply, Fault> {
-        let mut reply = Reply { kind: ReplyKind::Render, status: 500 };
+        let mut reply = Reply { kind: ReplyKind::Render, status: 500, start: 0, application: 0 };
         let context = host::context(&mut host);
         // SAFETY: borrows for the call; the context is alive and used by nobody else.
         checked(|failure| unsafe { (self.table.handle)(request, context, &mut reply, failure) })?;

@@ -336,6 +336,8 @@ pub struct Request<'a> {
     pub reload: bool,
     /// `WSGICaseSensitivity Off`: the script's path is lower-cased before it becomes a module name.
     pub lower_case: bool,
+    /// The reply is to say how long it took.
+    pub measure: bool,
 }
 
 /// A script to load before any request asks for it.
@@ -372,6 +374,10 @@ pub struct Reply {
     pub kind: ReplyKind,
     /// The status that was sent, or that should be.
     pub status: u16,
+    /// Microseconds until the application was called; 0 if [`Request::measure`] was not set.
+    pub start: u32,
+    /// Microseconds from then until it had given its response; likewise.
+    pub application: u32,
 }
 
 /// What became of a request.

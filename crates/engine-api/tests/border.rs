@@ -62,7 +62,7 @@ impl Runtime for Echo {
         };
         client.respond(Some(&head), &[Bytes::new(b"a"), Bytes::new(b"b")], Flags::FLUSH)?;
         assert_eq!(client.send_file(None, io::stdin().as_fd(), 1, 2, Flags::END)?, 2);
-        Ok(Reply { kind: ReplyKind::Sent, status: 201 })
+        Ok(Reply { kind: ReplyKind::Sent, status: 201, start: 3, application: 4 })
     }
 
     fn decide(
@@ -178,6 +178,7 @@ fn request<'a>(environ: &'a [Pair<'a>]) -> Request<'a> {
         head: false,
         reload: true,
         lower_case: false,
+        measure: true,
     }
 }
 
@@ -223,7 +224,7 @@ fn there_and_back() {
     assert_eq!(engine.start(&start).unwrap_err().kind, FaultKind::Unavailable);
 
     let reply = engine.handle(&request, &mut page).unwrap();
-    assert_eq!(reply, Reply { kind: ReplyKind::Sent, status: 201 });
+    assert_eq!(reply, Reply { kind: ReplyKind::Sent, status: 201, start: 3, application: 4 });
     assert_eq!(
         page.seen,
         [

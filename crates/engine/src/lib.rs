@@ -23,6 +23,7 @@ mod request;
 mod script;
 mod settings;
 mod table;
+mod timing;
 mod worker;
 
 use engine_api::EngineTable;

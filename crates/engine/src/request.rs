@@ -21,6 +21,7 @@ use crate::observe;
 use crate::process::{Process, Visit};
 use crate::record::Record;
 use crate::script::{Ask, OnChange, Unusable};
+use crate::timing::{self, Timing};
 
 /// Handles a request on the calling thread, which is not attached.
 pub(crate) fn handle(
@@ -28,6 +29,7 @@ pub(crate) fn handle(
     request: &Request<'_>,
     client: Client<'_>,
 ) -> Result<Reply, Fault> {
+    let timing = request.measure.then(|| Timing::start(engine_api::now()));
     let client = Mutex::new(client);
     let waited = Waits::of_this_thread();
     let visit = visit(process, request, &client)?;
@@ -39,10 +41,11 @@ pub(crate) fn handle(
         Ok(Err(Outdated(_))) => unreachable!("the script was to be loaded again"),
         Err(error) => return Err(not_attached(group, &client, &error)),
     };
+    let (start, application) = timing.map(|timing| timing.until_now()).unwrap_or_default();
     let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
     let respond =
         |head: &_, body: &[&[u8]], flags| host::respond(&mut client, Some(head), body, flags);
-    Ok(finish(outcome, record, respond))
+    Ok(Reply { start, application, ..finish(outcome, record, respond) })
 }
 
 /// As many variables as a request usually has at most; more cost an allocation.
@@ -138,9 +141,9 @@ fn finish(
 ) -> Reply {
     let mut sending = Duration::ZERO;
     let reply = match outcome {
-        Outcome::Sent { status } => Reply { kind: ReplyKind::Sent, status },
-        Outcome::Failed { status } => Reply { kind: ReplyKind::Render, status },
-        Outcome::Truncated { status } => Reply { kind: ReplyKind::Truncated, status },
+        Outcome::Sent { status } => replied(ReplyKind::Sent, status),
+        Outcome::Failed { status } => replied(ReplyKind::Render, status),
+        Outcome::Truncated { status } => replied(ReplyKind::Truncated, status),
         Outcome::Collected(response) => {
             let status = response.head.status();
             let (flags, kind) = if response.truncated {
@@ -154,13 +157,17 @@ fn finish(
             let sent = respond(&response.head, chunks, flags);
             sending = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
             match sent {
-                Ok(()) => Reply { kind, status },
-                Err(_) => Reply { kind: ReplyKind::Truncated, status },
+                Ok(()) => replied(kind, status),
+                Err(_) => replied(ReplyKind::Truncated, status),
             }
         }
     };
     record.close(reply.status, sending);
     reply
+}
+
+fn replied(kind: ReplyKind, status: u16) -> Reply {
+    Reply { kind, status, start: 0, application: 0 }
 }
 
 /// What became of a request; an error if that was nothing.
@@ -227,6 +234,7 @@ fn serve(
     }
     let application_start = now();
     record.call(request, application_start);
+    timing::application_begins(application_start);
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
     add_extra(&mut extra, request, thread_id, application_start);
     let pairs = request.environ.get().iter();

@@ -11,6 +11,7 @@ use engine_api::{
 
 use super::PLACE;
 use super::watchdog::Watchdog;
+use crate::timing::{Timing, between};
 
 /// The table that this process's engine calls.
 pub(super) static TABLE: HostTable = host_table::<ProcessLog>();
@@ -22,6 +23,39 @@ pub(super) struct StreamHost<'a, 's> {
     /// The file of the request, for records that do not travel with it.
     pub(super) script: &'a [u8],
     pub(super) watchdog: Option<&'a Arc<Watchdog>>,
+    /// The child wants to know how long it took.
+    pub(super) measure: Option<Measure>,
+}
+
+/// A request that is measured.
+pub(super) struct Measure {
+    timing: Timing,
+    /// Microseconds it has waited for a thread, and then for Python's lock.
+    queue: u32,
+    lock: u32,
+}
+
+impl Measure {
+    pub(super) fn start(
+        queue_start: i64,
+        request: &engine_api::Request<'_>,
+        stream: &mut Stream<'_>,
+    ) -> Measure {
+        let waited = between(queue_start, request.daemon_start);
+        // The lock may have been waited for since before this request came.
+        let lock = stream.lock_wait().min(waited);
+        Measure { timing: Timing::start(request.daemon_start), queue: waited - lock, lock }
+    }
+
+    fn times(&self, complete: bool) -> wire::Times {
+        let (start, application) = if complete {
+            let (start, application) = self.timing.until_now();
+            (start, Some(application))
+        } else {
+            (self.timing.start_time(), None)
+        };
+        wire::Times { queue: self.queue, start: self.lock.saturating_add(start), application }
+    }
 }
 
 impl StreamHost<'_, '_> {
@@ -29,6 +63,13 @@ impl StreamHost<'_, '_> {
     fn touch(&self) {
         if let Some(watchdog) = self.watchdog {
             watchdog.touch();
+        }
+    }
+
+    /// The head is about to be sent.
+    fn measured(&mut self, head: Option<&Head<'_>>, flags: Flags) {
+        if let (Some(_), Some(measure)) = (head, &self.measure) {
+            self.stream.measured(|| measure.times(flags.has(Flags::END)));
         }
     }
 }
@@ -51,6 +92,7 @@ impl Host for StreamHost<'_, '_> {
         flags: Flags,
     ) -> Result<(), Fault> {
         self.touch();
+        self.measured(head, flags);
         with_parts(head, chunks, |head, chunks| {
             self.stream.respond(head, chunks, send(flags)).map_err(fault)
         })
@@ -63,6 +105,7 @@ impl Host for StreamHost<'_, '_> {
         flags: Flags,
     ) -> Option<Result<(), Fault>> {
         self.touch();
+        self.measured(head, flags);
         with_parts(head, chunks, |head, chunks| {
             let sent = self.stream.try_respond(head, chunks, send(flags));
             sent.map(|sent| sent.map_err(fault))
@@ -77,6 +120,7 @@ impl Host for StreamHost<'_, '_> {
         length: u64,
         flags: Flags,
     ) -> Result<u64, Fault> {
+        self.measured(head, flags);
         with_parts(head, &[], |head, _| {
             self.stream.send_file(head, file, offset, length, send(flags)).map_err(fault)
         })

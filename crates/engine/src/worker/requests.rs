@@ -13,7 +13,7 @@ use log_codes::{WSGI0081, WSGI1002};
 use py::Waits;
 
 use super::ending::Ending;
-use super::host::{self, StreamHost};
+use super::host::{self, Measure, StreamHost};
 use super::signals;
 use crate::log;
 use crate::process::Process;
@@ -103,13 +103,16 @@ impl Requests {
             head: call.head,
             reload: call.reload,
             lower_case: call.lower_case,
+            measure: false,
         };
         let on_change = if facts.stay { OnChange::Keep } else { OnChange::GiveBack };
         let watchdog = self.process.watchdog.get().filter(|_| !call.ignore_activity);
         if let Some(watchdog) = watchdog {
             watchdog.touch();
         }
-        let mut host = StreamHost { stream, level: call.level, script: call.script, watchdog };
+        let measure = facts.measure.then(|| Measure::start(facts.queue_start, &described, stream));
+        let mut host =
+            StreamHost { stream, level: call.level, script: call.script, watchdog, measure };
         let answer = Client::with(&host::TABLE, &mut host, |client| {
             request::answer(self.process, &described, client, on_change, WAITED.get())
         });

@@ -168,7 +168,8 @@ pub(crate) struct Response {
 impl Response {
     #[track_caller]
     pub(crate) fn text(&self) -> &str {
-        let sent = Ok(Reply { kind: ReplyKind::Sent, status: self.status });
+        let sent =
+            Ok(Reply { kind: ReplyKind::Sent, status: self.status, start: 0, application: 0 });
         assert_eq!(self.reply, sent, "{:#?}", log());
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -177,7 +178,7 @@ impl Response {
     pub(crate) fn failed(&self) -> u16 {
         assert_eq!(self.calls, 0);
         match self.reply {
-            Ok(Reply { kind: ReplyKind::Render, status }) => status,
+            Ok(Reply { kind: ReplyKind::Render, status, .. }) => status,
             _ => panic!("{self:?}"),
         }
     }
@@ -247,6 +248,7 @@ impl<'a> Ask<'a> {
             head: false,
             reload: self.reload,
             lower_case: false,
+            measure: false,
         };
         let mut page = Page {
             body: self.body,
