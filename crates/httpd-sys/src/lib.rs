@@ -35,6 +35,7 @@ mod optional;
 mod output;
 mod parent;
 mod pool;
+mod random;
 mod redirect;
 mod regex;
 mod request;
@@ -68,6 +69,7 @@ pub use parent::{
     wake_at_end_of_child, with_retained,
 };
 pub use pool::Pool;
+pub use random::random;
 pub use regex::{Captures, Regex};
 pub use request::{FileType, PathInfo, Request};
 pub use server::Server;

@@ -19,7 +19,7 @@ use crate::settings::{Global, Preload};
 use crate::sole::Tenants;
 use crate::tenants::Sole;
 use crate::{
-    Configured, VERSION, Wsgi, configured, daemon, groups, interpreters, log, shown, support,
+    Configured, VERSION, Wsgi, configured, daemon, groups, interpreters, log, meter, shown, support,
 };
 
 /// What a child knows from its configuration.
@@ -64,6 +64,7 @@ impl ChildInit for Start {
         groups::start(server);
         httpd_sys::ignore_end_of_child();
         daemon::join(server);
+        meter::join(pool, server);
         let Some(main) = server.config::<Wsgi>() else {
             return;
         };

@@ -13,6 +13,7 @@ use crate::environ::Environ;
 use crate::groups::ProcessGroup;
 use crate::hooks::dispatch::dispatch;
 use crate::host::RequestHost;
+use crate::meter::{self, Metered};
 use crate::settings::{Effective, HandlerScript};
 use crate::translate::{self, HANDLER, Options};
 use crate::{admission, child, daemon, hooks, log, shown, target};
@@ -84,6 +85,7 @@ fn serve(
     let pass_authorization = options
         .pass_authorization
         .unwrap_or_else(|| effective.flag(|s| &s.pass_authorization, false));
+    meter::take_trace(request, effective);
     let mut environ = Environ::new(request);
     environ.collect(request, effective, pass_authorization);
     let https = environ.take_https(request, effective);
@@ -91,6 +93,7 @@ fn serve(
     let dispatched = dispatch(request, effective, script_name, pairs, https)?;
     let options = dispatched.over(options);
     let target = target::resolve(request, effective, options, script_name, lower_case)?;
+    let metered = Metered::begin(request, target.process_group);
     let engine = match target.process_group {
         ProcessGroup::Embedded => Some(embedded(request)?),
         ProcessGroup::Daemon(_) => None,
@@ -129,9 +132,11 @@ fn serve(
         head: request.header_only(),
         reload: effective.flag(|s| &s.script_reloading, true),
         lower_case,
+        measure: metered.is_some(),
     };
     let sendfile = effective.flag(|s| &s.enable_sendfile, false);
     let mut host = RequestHost::new(request, sendfile);
+    host.metered = metered;
     host.override_errors(effective.flag(|s| &s.error_override, false));
     if let ProcessGroup::Daemon(known) = target.process_group {
         let waits = host.request().expects_continue();
@@ -142,15 +147,30 @@ fn serve(
         let body = daemon::Body { length, waits, ignore_activity, is_named };
         let buffering = buffering(effective);
         let status = daemon::pass(known, &described, body, &buffering, &mut host);
-        return Ok(host.overridden().unwrap_or(status));
+        let status = host.overridden().unwrap_or(status);
+        let metered = host.metered.take();
+        return Ok(finish(metered, request, status));
     }
     let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
+    host.hand();
     let reply = engine.handle(&described, &mut host);
     let status = host.overridden().unwrap_or_else(|| outcome(&mut host, &reply));
+    let mut metered = host.metered.take();
+    if let (Some(metered), Ok(reply)) = (&mut metered, &reply) {
+        metered.replied(reply);
+    }
     if let Err(fault) = &reply {
         log::text(request, Level::Error, &fault.text);
     }
-    Ok(status)
+    Ok(finish(metered, request, status))
+}
+
+/// Records a request that is over, if it is recorded.
+fn finish(metered: Option<Metered>, request: &Request<'_>, status: Status) -> Status {
+    if let Some(metered) = metered {
+        metered.finish(request, status);
+    }
+    status
 }
 
 /// What daemon mode may buffer for a request.
@@ -184,7 +204,7 @@ fn embedded(request: &Request<'_>) -> Result<Engine, Status> {
 fn outcome(host: &mut RequestHost<'_, '_>, reply: &Result<Reply, Fault>) -> Status {
     match reply {
         Ok(Reply { kind: ReplyKind::Sent, .. }) if !host.is_answered() => Status::Ok,
-        Ok(Reply { kind: ReplyKind::Render, status }) => host.fail(*status),
+        Ok(Reply { kind: ReplyKind::Render, status, .. }) => host.fail(*status),
         Ok(_) => host.break_off(),
         Err(fault) => host.fail(if fault.status == 0 { 500 } else { fault.status }),
     }

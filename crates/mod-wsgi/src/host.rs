@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use engine_api::{Bytes, Fault, FaultKind, Flags, Head, Host, Level, Record};
 use httpd_sys::{Body, Brigade, Error, Flush, Kind, Request, Status};
 
+use crate::meter::Metered;
 use crate::{Wsgi, log};
 
 /// A request of the server as the engine's host.
@@ -16,6 +17,8 @@ pub(crate) struct RequestHost<'a, 'r> {
     /// The server has a head of ours, and something behind it.
     begun: bool,
     sendfile: bool,
+    /// What is recorded of the request, if anything is.
+    pub(crate) metered: Option<Metered>,
     /// `WSGIErrorOverride On`.
     override_errors: bool,
     /// The status of a response that the server's own page takes the place of.
@@ -37,6 +40,7 @@ impl<'a, 'r> RequestHost<'a, 'r> {
             output,
             begun: false,
             sendfile,
+            metered: None,
             override_errors: false,
             overridden: None,
         }
@@ -71,6 +75,15 @@ impl<'a, 'r> RequestHost<'a, 'r> {
             }
         }
         self.overridden.is_some()
+    }
+
+    /// The request is handed to a process now, which is returned.
+    pub(crate) fn hand(&mut self) -> i64 {
+        let now = engine_api::now();
+        if let Some(metered) = &mut self.metered {
+            metered.hand(now);
+        }
+        now
     }
 
     /// The request.

@@ -15,6 +15,7 @@
 //! * [`handler`]: from a request to the engine, and what became of it;
 //! * [`host`]: what the engine may ask of a request;
 //! * [`daemon`]: daemon mode: the parent's part, and a request's way to a worker and back;
+//! * [`meter`]: what is recorded of requests, and the page that shows it;
 //! * [`interpreters`]: what is configured for interpreters;
 //! * [`child`]: the engine of a child process;
 //! * [`log`]: lines in the error log.
@@ -33,6 +34,7 @@ mod hooks;
 mod host;
 mod interpreters;
 mod log;
+mod meter;
 mod parent;
 mod settings;
 mod shown;
@@ -136,5 +138,6 @@ impl Module for Wsgi {
         hooks.authn_provider::<hooks::auth::Users>(c"wsgi");
         hooks.authz_provider::<hooks::auth::Groups>(c"wsgi-group");
         hooks.handler::<handler::Scripts>(Order::MIDDLE);
+        hooks.handler::<meter::Page>(Order::MIDDLE);
     }
 }

@@ -13,7 +13,7 @@ use httpd_sys::{
 use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003, WSGI1005};
 
 use crate::groups::{self, Machine};
-use crate::{VERSION, Wsgi, daemon, interpreters, log, support};
+use crate::{VERSION, Wsgi, daemon, interpreters, log, meter, support};
 
 /// The hook.
 pub(crate) struct Start;
@@ -44,6 +44,7 @@ impl PostConfig for Start {
         without_effect(pass);
         if pass.kind == StartPass::Serve {
             daemon::configure(pass)?;
+            meter::prepare(pass)?;
         }
         Ok(())
     }

@@ -74,6 +74,8 @@ settings! {
     ignore_activity: bool,
     /// `WSGIErrorOverride`.
     error_override: bool,
+    /// `WSGITraceContext`.
+    trace_context: bool,
     /// `WSGIAccessScript`.
     access_script: Arc<HookScript>,
     /// `WSGIAuthUserScript`.

@@ -59,7 +59,7 @@ pub fn html(snapshot: &Snapshot, options: &PageOptions) -> String {
     page.text(&options.clock);
     page.raw(" UTC");
     if options.refresh > 0 {
-        page.say(format_args!(", again every {} s", options.refresh));
+        page.say(format_args!(", again every {}\u{a0}s", options.refresh));
     }
     page.raw("</p><nav><a href=\"?format=json\">JSON</a><a href=\"?format=openmetrics\">OpenMetrics</a></nav></header><main>");
     for group in &snapshot.groups {
@@ -152,7 +152,7 @@ impl Page {
     }
 
     fn phases(&mut self, group: &Group) {
-        self.raw("<h3>Time by phase</h3><div><div class=\"ph hd\"><span></span><span class=ax><span>62 µs</span><span>1 ms</span><span>32 ms</span><span>1 s</span><span>65 s</span></span><span>mean</span><span>50 %</span><span>95 %</span><span>99 %</span></div>");
+        self.raw("<h3>Time by phase</h3><div><div class=\"ph hd\"><span></span><span class=ax><span style=--x:0>62 µs</span><span style=--x:22.7%>1 ms</span><span style=--x:45.5%>32 ms</span><span style=--x:68.2%>1 s</span><span style=--x:93%>65 s</span></span><span>mean</span><span>50 %</span><span>95 %</span><span>99 %</span></div>");
         for phase in Phase::ALL {
             let mean = group.totals.mean_us(phase);
             if mean.is_none() {
@@ -174,7 +174,7 @@ impl Page {
 
     /// A histogram as one path. Heights are roots, so that few slow requests show beside many fast.
     fn shape(&mut self, buckets: &[u64; BOUNDS + 1]) {
-        self.raw("<svg viewBox=\"0 0 220 30\" preserveAspectRatio=none aria-hidden=true><path class=g d=\"M0 29.5h220M49.5 0v30M99.5 0v30M149.5 0v30\"/><path d=\"");
+        self.raw("<svg viewBox=\"0 0 220 30\" preserveAspectRatio=none aria-hidden=true><path class=g d=\"M0 29.5h220M50 0v30M100 0v30M150 0v30\"/><path d=\"");
         let most = buckets.iter().max().copied().unwrap_or_default().max(1);
         for (index, count) in buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
             let share = (u128::from(*count) * 784 / u128::from(most)) as u64;

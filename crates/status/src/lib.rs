@@ -17,6 +17,7 @@ mod html;
 mod json;
 pub mod memory;
 mod openmetrics;
+pub mod process;
 pub mod snapshot;
 mod text;
 

@@ -89,6 +89,17 @@ impl Shape {
 
 const PAGE: usize = 4096;
 
+/// A fingerprint of the layout: who keeps [`Memory::address`] for other builds keeps this with it.
+pub const FORMAT: u64 = {
+    let bytes = include_bytes!("memory.rs");
+    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash ^ (BOUNDS as u64) << 8 ^ Phase::COUNT as u64
+};
+
 /// The memory. Never unmapped: processes that outlive a configuration still use it.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use daemon::client::{Child, Group, Options};
+use daemon::client::{Child, Group, Options, Overview};
 use httpd_sys::{Mpm, Server, with_retained};
 
 use super::start::{KEPT, Kept};
@@ -101,6 +101,11 @@ pub(crate) fn join(main: Server<'_>) {
 pub(crate) fn application_group(known: &Known, name: Vec<u8>) -> Vec<u8> {
     let sole = line(known).and_then(|(_, line)| line.sole.as_ref());
     sole.filter(|sole| sole.is(&name)).map_or(name, |sole| sole.name.clone())
+}
+
+/// What is known of a group now, if it is run.
+pub(crate) fn overview(known: &Known) -> Option<Overview> {
+    line(known).map(|(child, line)| child.overview(&line.group))
 }
 
 /// The way to a group's workers, if there is one.

@@ -92,7 +92,8 @@ fn write(
 ) -> Result<(), TooLarge> {
     let facts = Facts {
         request_start: request.request_start,
-        queue_start: engine_api::now(),
+        queue_start: host.hand(),
+        measure: host.metered.is_some(),
         body_length: body.length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX)),
         ..Facts::default()
     };
@@ -144,6 +145,9 @@ fn relay(
 ) -> Status {
     let mut redirect: Option<Redirect> = None;
     loop {
+        if let Some(metered) = &mut host.metered {
+            metered.with_worker(exchange.worker(), exchange.generation());
+        }
         if let Err(fault) = drain.turn(&mut exchange, host) {
             return give_up(exchange, host, &fault);
         }
@@ -167,6 +171,9 @@ fn relay(
                 return failure::header_too_long(host, known);
             }
             Ok(Event::Head { head, flush, end }) => {
+                if let Some(metered) = &mut host.metered {
+                    metered.answered(head.times());
+                }
                 redirect = Redirect::of(&head, host);
                 if redirect.is_some() {
                     continue;
@@ -194,6 +201,9 @@ fn relay(
                 return failure::rendered(host, status, text);
             }
             Ok(Event::End) => {
+                if let Some(metered) = &mut host.metered {
+                    metered.complete();
+                }
                 // From here on the worker does other things.
                 drop(exchange);
                 if let Some(redirect) = redirect {

@@ -56,6 +56,13 @@ impl<R: 'static> Entries<R> {
             setter: Setter::Flag(|target, on| target.settings.error_override = Some(on)),
         },
         Directive {
+            name: c"WSGITraceContext",
+            contexts: Contexts::ANYWHERE,
+            help: c"Enable/Disable traces for requests without a valid traceparent header.",
+            default: "Off",
+            setter: Setter::Flag(|target, on| target.settings.trace_context = Some(on)),
+        },
+        Directive {
             name: c"WSGIIgnoreActivity",
             contexts: Contexts::ANYWHERE,
             help: c"Enable/Disable reset of inactvity timeout.",

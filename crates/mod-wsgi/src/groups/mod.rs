@@ -175,6 +175,11 @@ pub(crate) fn start(main: Server<'_>) {
     let _ = TABLE.set(Table::new(main));
 }
 
+/// The groups as this child knows them.
+pub(crate) fn all() -> &'static [Known] {
+    TABLE.get().map_or(&[], |table| &table.groups)
+}
+
 /// Where the process for a request is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProcessGroup {

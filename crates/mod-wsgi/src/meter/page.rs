@@ -1,0 +1,193 @@
+//! The page of `SetHandler wsgi-status`: this server as the child that is asked can see it.
+//!
+//! Who may see it is for `Require` in the same section. It is there only if the server's own
+//! configuration names the handler; see [`super`].
+
+use engine_api::{Bytes, Flags, Head, Host, Pair, Slice};
+use httpd_sys::{Request, RequestHook, Status};
+use status::{Group, PageOptions, Snapshot, Worker};
+
+use super::{HANDLER, METER, Meter};
+use crate::groups::{self, Known};
+use crate::host::RequestHost;
+use crate::{VERSION, daemon};
+
+/// The hook.
+pub(crate) struct Page;
+
+impl RequestHook for Page {
+    fn run(request: &mut Request<'_>) -> Status {
+        if request.handler() != Some(HANDLER) {
+            return Status::Declined;
+        }
+        let Some(meter) = METER.get().filter(|meter| meter.child.is_some()) else {
+            return Status::Declined;
+        };
+        if !request.is_get() {
+            return Status::Http(405);
+        }
+        let query = request.query().unwrap_or_default();
+        let option = |name: &[u8]| {
+            query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(name))
+        };
+        let snapshot = snapshot(meter, request);
+        let (kind, text) = match option(b"format=") {
+            None | Some(b"html") => {
+                let options =
+                    PageOptions { refresh: refresh(option(b"refresh=")), ..clock(&snapshot) };
+                ("text/html; charset=utf-8", status::html(&snapshot, &options))
+            }
+            Some(b"json") => ("application/json", status::json(&snapshot)),
+            Some(b"openmetrics") => (status::MEDIA_TYPE, status::openmetrics(&snapshot)),
+            Some(_) => return Status::Http(400),
+        };
+        let length = text.len().to_string();
+        let mut headers = vec![
+            Pair::new(b"Content-Type", kind.as_bytes()),
+            Pair::new(b"Content-Length", length.as_bytes()),
+        ];
+        headers.extend(
+            status::HEADERS.map(|(name, value)| Pair::new(name.as_bytes(), value.as_bytes())),
+        );
+        let head = Head {
+            status: 200,
+            reason: Bytes::new(b"OK"),
+            headers: Slice::new(&headers),
+            content_length: text.len() as i64,
+        };
+        let mut host = RequestHost::new(request, false);
+        let body = [Bytes::new(text.as_bytes())];
+        // To a client that has gone there is nothing to say.
+        let _ = host.respond(Some(&head), &body, Flags::END);
+        Status::Ok
+    }
+}
+
+/// Seconds until the page asks for itself again.
+fn refresh(asked: Option<&[u8]>) -> u32 {
+    let asked = asked.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u32>().ok());
+    asked.map_or(5, |seconds| seconds.min(3600))
+}
+
+/// The time of day, in UTC.
+fn clock(snapshot: &Snapshot) -> PageOptions {
+    let seconds = snapshot.now / 1_000_000 % 86_400;
+    let digits = |number: u64| [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+    let [a, b] = digits(seconds / 3600);
+    let [c, d] = digits(seconds / 60 % 60);
+    let [e, f] = digits(seconds % 60);
+    PageOptions { refresh: 0, clock: [a, b, b':', c, d, b':', e, f] }
+}
+
+fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
+    let now = engine_api::now().max(0).unsigned_abs();
+    let [major, minor, patch] = VERSION;
+    let mut snapshot = Snapshot {
+        version: format!("mod_wsgi/{major}.{minor}.{patch}").into_bytes(),
+        server: httpd_sys::server_banner().to_vec(),
+        host: request.hostname().unwrap_or_default().to_vec(),
+        now,
+        ..Snapshot::default()
+    };
+    let Some(memory) = meter.child.as_ref().map(status::Child::memory) else { return snapshot };
+    let children = memory.children(status::process::lives);
+    let counted = |mut group: Group, number: Option<u32>| {
+        if let Some(number) = number {
+            group.totals = memory.totals(number);
+            group.looked = memory.look(number, now, group.totals.requests());
+        }
+        group
+    };
+    // By number in the memory, where a group stands on the page.
+    let mut places: Vec<(u32, usize)> = Vec::new();
+    let newest = children.iter().map(|(child, _)| child.generation).max().unwrap_or(0);
+    let mut embedded = counted(Group { status: "serving", ..Group::default() }, meter.embedded);
+    for (child, records) in &children {
+        let is_ours = |group: u32| meter.embedded == Some(group);
+        let active = records.iter().filter(|record| is_ours(record.group)).count() as u32;
+        embedded.active += u64::from(active);
+        embedded.threads = child.threads;
+        embedded.workers.push(Worker {
+            pid: child.pid,
+            state: if child.generation == newest { "serving" } else { "draining" },
+            generation: child.generation,
+            age: Some(now.saturating_sub(child.started)),
+            memory: status::process::resident(child.pid),
+            threads: child.threads,
+            active,
+        });
+    }
+    embedded.generation = newest;
+    embedded.processes = crate::child::process().processes;
+    let daemons = groups::all();
+    let is_used = embedded.active > 0 || embedded.totals.requests() > 0 || daemons.is_empty();
+    if let Some(number) = meter.embedded.filter(|_| is_used) {
+        places.push((number, 0));
+        snapshot.groups.push(embedded);
+    }
+    for known in daemons {
+        let number = meter.groups.get(known.index).copied().flatten();
+        if let Some(number) = number {
+            places.push((number, snapshot.groups.len()));
+        }
+        snapshot.groups.push(counted(group(known), number));
+    }
+    for (child, records) in children {
+        for record in records {
+            let Some((_, place)) = places.iter().find(|(number, _)| *number == record.group) else {
+                continue;
+            };
+            let Some(group) = snapshot.groups.get_mut(*place) else { continue };
+            if group.is_daemon && record.worker == 0 && record.handed != 0 {
+                group.queued += 1;
+                group.active += 1;
+            }
+            snapshot.running.push(status::Request {
+                group: *place,
+                pid: if group.is_daemon { record.worker } else { child.pid },
+                age: now.saturating_sub(record.started),
+                stage: record.stage,
+                method: record.method,
+                uri: record.uri,
+                is_cut: record.is_cut,
+                frame: None,
+            });
+        }
+    }
+    snapshot.running.sort_by_key(|request| std::cmp::Reverse(request.age));
+    snapshot
+}
+
+/// A group of daemon processes, without what was counted.
+fn group(known: &Known) -> Group {
+    let process = &known.group.process;
+    let mut group = Group {
+        name: process.name.clone(),
+        is_daemon: true,
+        status: "down",
+        processes: process.process_count(),
+        threads: process.threads,
+        ..Group::default()
+    };
+    let Some(seen) = daemon::overview(known) else { return group };
+    group.status = seen.status;
+    group.generation = seen.generation;
+    group.failures = seen.failures;
+    group.restarts = seen.ends;
+    group.last_restart = seen.last_end;
+    for worker in seen.workers {
+        let pid = worker.pid.unsigned_abs();
+        group.active += u64::from(worker.load);
+        group.queued += u64::from(worker.load.saturating_sub(process.threads));
+        group.workers.push(Worker {
+            pid,
+            state: worker.state,
+            generation: worker.generation,
+            age: Some(worker.age),
+            memory: status::process::resident(pid),
+            threads: process.threads,
+            active: worker.load.min(process.threads),
+        });
+    }
+    group
+}
