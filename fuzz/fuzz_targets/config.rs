@@ -13,7 +13,7 @@ fuzz_target!(|input: Input<'_>| {
     let (raw, groups, changes) = input;
     check(raw);
     let groups = groups.iter().take(8).map(|(text, numbers)| group(text, *numbers)).collect();
-    let mut bytes = Config { groups, swaps: 1 }.encode();
+    let mut bytes = Config { groups, swaps: 1, level: 7 }.encode();
     check(&bytes);
     for (at, value) in changes {
         let at = usize::from(at) % bytes.len();

@@ -162,7 +162,7 @@ fn a_restart_without_a_supervisor() {
 
 /// The process that writes what workers say outside of requests.
 fn relay(server: &Server) -> Process {
-    let line = server.log().expect("Starting daemon process 'd'");
+    let line = server.log().expect("Process supervisor started.");
     Process { pid: line.pid().unwrap() }
 }
 

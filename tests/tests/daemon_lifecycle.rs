@@ -4,7 +4,7 @@
 
 use rustix::process::Signal;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::http::{Connection, End, Framing, head};
 use tests::process::{Process, wait_for};
 use tests::{GROUP, Load, Mode, Mpm, Server, Setup, Site, matrix};
@@ -227,6 +227,31 @@ fn full_restarts() {
     }
     assert_eq!(server.worker(GROUP).pid, last);
     assert_eq!(server.supervisors().len(), 1);
+    server.stop();
+}
+
+#[test]
+fn after_a_restart_the_old_processes_serve_until_the_new_ones_can() {
+    let slow = format!("import time\ntime.sleep(1.5)\n{SCRIPT}");
+    let mut server = site(Mpm::Event).mount("/slow-to-load", "slow.wsgi", &slow).start();
+    let ask = |server: &Server| -> u32 {
+        server.get("/slow-to-load/").with_status(200).text().parse().unwrap()
+    };
+    let first = ask(&server);
+    server.restart();
+    // Nobody waits while the application loads ...
+    let begun = Instant::now();
+    let mut last = ask(&server);
+    assert!(last == first || begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    // ... and who has seen the new process never sees the old one again.
+    let mut changes = usize::from(last != first);
+    while begun.elapsed() < Duration::from_secs(5) || (changes == 0 && begun.elapsed() < SOON) {
+        let pid = ask(&server);
+        changes += usize::from(pid != last);
+        last = pid;
+    }
+    assert_eq!(changes, 1);
+    Process { pid: first }.await_end();
     server.stop();
 }
 

@@ -5,9 +5,10 @@
 
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tests::process::wait_for;
+use tests::process::{Process, wait_for};
 use tests::{GROUP, Mode, Mpm, Server, Site, matrix};
 
 /// Speaks in every way there is: when it is loaded, in a request, from a thread, past Python.
@@ -116,8 +117,12 @@ fn everything_is_in_the_log_with_what_belongs_to_it() {
     }
     assert!(client(&said(&log, "one-REQUEST errors")[0]));
     all_said(&log, "one-REQUEST", of_wsgi);
-    // Nobody knows whose it is: no client is named, rather than a wrong one.
-    all_said(&log, "one-THREAD", |line| of_wsgi(line) && !line.contains("[client "));
+    // Nobody knows whose it is: no client is named, rather than a wrong one. But who has said it is
+    // known.
+    let own = format!("[pid {}:", server.worker(GROUP).pid);
+    let of_worker = |line: &str| of_wsgi(line) && line.contains(&own);
+    all_said(&log, "START", of_worker);
+    all_said(&log, "one-THREAD", |line| of_worker(line) && !line.contains("[client "));
     server.stop();
 }
 
@@ -176,7 +181,7 @@ fn in_virtual_host(log: &str) -> Server {
     let log = log.replace('@', site.dir().to_str().unwrap());
     let server = site
         .conf("<VirtualHost *>\nServerName localhost")
-        .conf(format!("ErrorLog \"{log}\"\nErrorLogFormat \"FORM %l %m %M\""))
+        .conf(format!("ErrorLog \"{log}\"\nErrorLogFormat \"FORM %l %m %P %M\""))
         .conf("WSGIDaemonProcess own")
         .conf(mount)
         .conf("</VirtualHost>")
@@ -196,8 +201,10 @@ fn a_group_of_a_virtual_host_has_its_log_and_format() {
     all_said(&own, "START", in_format);
     ask(&server, "one");
     all_said(&own, "one-REQUEST", in_format);
-    all_said(&own, "one-THREAD", in_format);
     let worker = server.worker("own");
+    let by_worker = |line: &str| line.starts_with(&format!("FORM error wsgi {} ", worker.pid));
+    all_said(&own, "START", by_worker);
+    all_said(&own, "one-THREAD", by_worker);
     worker.signal(Signal::KILL);
     let deaths = said(&own, "terminated by signal 9");
     assert!(deaths.len() == 1 && in_format(&deaths[0]), "{deaths:?}");
@@ -223,6 +230,131 @@ fn a_log_is_a_program() {
     let begins = said(&piped, "START print");
     assert_eq!(begins.len(), 2, "{begins:?}");
     nothing_said(&main_log(&server));
+    server.stop();
+}
+
+/// As [`a_log_is_a_program`], with the program that people use, and a size after which it takes
+/// another file.
+#[test]
+fn a_log_is_rotated_by_a_program() {
+    let places =
+        ["/usr/bin/rotatelogs", "/usr/sbin/rotatelogs", "/usr/local/apache2/bin/rotatelogs"];
+    let Some(program) = places.into_iter().find(|place| Path::new(place).exists()) else {
+        return matrix::skip("rotatelogs", "it is not installed");
+    };
+    let mut server = in_virtual_host(&format!("|{program} -n 3 @/rotated.log 1M"));
+    let rotated = server.site().path("rotated.log");
+    all_said(&rotated, "START", in_format);
+    ask(&server, "one");
+    all_said(&rotated, "one-REQUEST", in_format);
+    all_said(&rotated, "one-THREAD", in_format);
+    let first = server.worker("own");
+    server.graceful();
+    first.await_end();
+    ask(&server, "two");
+    // A new program begins where it finds the file.
+    all_said(&rotated, "two-REQUEST", in_format);
+    all_said(&rotated, "two-THREAD", in_format);
+    nothing_said(&main_log(&server));
+    server.stop();
+}
+
+/// Runs what follows where `/dev` is this directory, with the devices that programs need.
+const OTHER_DEV: &str = r#"
+dev=$1; shift
+for name in null zero full random urandom; do
+    : > "$dev/$name"
+    mount --bind "/dev/$name" "$dev/$name" || exit 1
+done
+mkdir -p "$dev/shm" "$dev/pts"
+mount --bind /dev/shm "$dev/shm"
+ln -sf /proc/self/fd "$dev/fd"
+mount --rbind "$dev" /dev || exit 1
+exec "$@"
+"#;
+
+/// All that comes to the system's log, in a file.
+fn syslog(dev: &Path, into: &Path) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    let socket = UnixDatagram::bind(dev.join("log"))?;
+    fs::set_permissions(dev.join("log"), fs::Permissions::from_mode(0o666))?;
+    let mut file = fs::File::create(into)?;
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        // Until the test ends: it is a socket of this process.
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let mut line = buffer[..length].to_vec();
+            line.retain(|byte| *byte != 0);
+            line.push(b'\n');
+            if file.write_all(&line).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn a_log_is_the_systems() {
+    let able = std::process::Command::new("unshare").args(["-m", "true"]).status();
+    if !able.is_ok_and(|status| status.success()) {
+        return matrix::skip("syslog", "only root can put a socket where it belongs");
+    }
+    let site = Site::new(Mpm::Event, &matrix::python());
+    let dev = site.path("dev");
+    fs::create_dir(&dev).unwrap();
+    let said = site.path("syslog");
+    syslog(&dev, &said).unwrap();
+    let mount = mount(&site, "own");
+    let directory = dev.to_str().unwrap().to_owned();
+    let server = site
+        .under(&["unshare", "-m", "sh", "-c", OTHER_DEV, "sh", &directory])
+        .conf("<VirtualHost *>\nServerName localhost")
+        .conf("ErrorLog syslog:local5:shop")
+        .conf("WSGIDaemonProcess own")
+        .conf(mount)
+        .conf("</VirtualHost>")
+        .start();
+    // 21 * 8 is the facility, and the level is added.
+    let in_syslog = |line: &str| line.starts_with("<171>") && line.contains(" shop");
+    all_said(&said, "START", in_syslog);
+    ask(&server, "one");
+    all_said(&said, "one-REQUEST", in_syslog);
+    all_said(&said, "one-THREAD", in_syslog);
+    nothing_said(&main_log(&server));
+    server.stop();
+}
+
+#[test]
+fn levels_hold_for_all_that_is_said() {
+    let server = Site::new(Mpm::Event, &matrix::python())
+        .log_level("warn")
+        .mode(Mode::Daemon)
+        .mount("/", "app.wsgi", SCRIPT)
+        .start();
+    server.log().allow("[wsgi:error]");
+    server.log().allow("terminated by signal 9");
+    ask(&server, "one");
+    let supervisor = server.supervisor();
+    let worker = server.worker(GROUP);
+    // Also where there is no relay any more: then its words go to the log directly.
+    let relay = |process: &Process| {
+        let mut others = server.children();
+        others.extend([server.parent(), supervisor, worker]);
+        !others.contains(process)
+    };
+    let relays: Vec<Process> = server.processes().into_iter().filter(relay).collect();
+    assert_eq!(relays.len(), 1, "{relays:?}");
+    relays[0].signal(Signal::KILL);
+    relays[0].await_end();
+    worker.signal(Signal::KILL);
+    worker.await_end();
+    ask(&server, "two");
+    server.log().expect("terminated by signal 9");
+    for line in server.log().lines() {
+        assert!(!["info", "debug"].contains(&line.level.as_str()), "{}", line.raw);
+    }
     server.stop();
 }
 

@@ -25,6 +25,9 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// How many groups may replace their workers at the same time; at least 1.
     pub swaps: u32,
+    /// The least bad level that goes to the main log where there is no relay, as syslog counts; more
+    /// than 7 is everything.
+    pub level: u8,
 }
 
 /// A user and groups to become.
@@ -141,6 +144,7 @@ impl Config {
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::new();
         to.put_u32(self.swaps);
+        to.put(&[self.level]);
         to.put_count(self.groups.len());
         for group in &self.groups {
             group.encode(&mut to);
@@ -155,6 +159,7 @@ impl Config {
     pub fn decode(bytes: &[u8]) -> Result<Config, Malformed> {
         let mut from = Reader::new(bytes);
         let swaps = from.u32()?.max(1);
+        let level = from.u8()?;
         let count = from.count(100)?;
         if count > MAX_GROUPS {
             return Err(Malformed("too many groups"));
@@ -175,7 +180,7 @@ impl Config {
         if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Malformed("groups share a number"));
         }
-        Ok(Config { groups, swaps })
+        Ok(Config { groups, swaps, level })
     }
 
     /// Most bytes of it.
@@ -355,7 +360,7 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_written() {
-        let config = Config { groups: vec![group(1, 0), group(2, 10)], swaps: 3 };
+        let config = Config { groups: vec![group(1, 0), group(2, 10)], swaps: 3, level: 6 };
         let bytes = config.encode();
         assert_eq!(Config::decode(&bytes).unwrap(), config);
         for length in 0..bytes.len() {
@@ -366,7 +371,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let refused = |groups: Vec<Group>| {
-            assert!(Config::decode(&Config { groups, swaps: 1 }.encode()).is_err());
+            assert!(Config::decode(&Config { groups, swaps: 1, level: 7 }.encode()).is_err());
         };
         refused(vec![group(1, 0), group(2, 9)]);
         refused(vec![group(1, 0), group(1, 10)]);

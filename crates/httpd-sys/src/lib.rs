@@ -40,6 +40,7 @@ mod redirect;
 mod regex;
 mod request;
 mod server;
+mod speaker;
 mod status;
 mod table;
 mod text;
@@ -73,6 +74,7 @@ pub use random::random;
 pub use regex::{Captures, Regex};
 pub use request::{FileType, PathInfo, Request};
 pub use server::Server;
+pub use speaker::speak_as;
 pub use status::Status;
 pub use table::Table;
 

@@ -169,7 +169,8 @@ pub trait Relay {
 }
 
 /// Forks a process that only writes this server's logs: it keeps their descriptors and `channel`,
-/// has a session of its own, and calls `R` with the configuration as it is now.
+/// has a session of its own, and calls `R` with the configuration as it is now. Its lines carry the
+/// number of a process of its choice ([`crate::speak_as`]).
 ///
 /// # Errors
 /// There is no process to be had.
@@ -199,6 +200,7 @@ pub fn fork_relay<M: Module, R: Relay>(
                 }
                 libc::signal(libc::SIGCHLD, libc::SIG_DFL);
                 close_others(&keep);
+                crate::speaker::speak_for_others(server);
                 let file = File::from_raw_fd(channel);
                 guarded((), report::<M>, || R::run(server, file));
                 libc::_exit(0)

@@ -12,11 +12,19 @@ use crate::sys::{send, wall_us};
 use crate::wire::Record;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Logger {
     relay: Option<OwnedFd>,
     /// The server's main log; standard error if none was given.
     main: Option<OwnedFd>,
+    /// The least bad level that it logs. The relay knows that of each virtual host.
+    level: u8,
+}
+
+impl Default for Logger {
+    fn default() -> Logger {
+        Logger { relay: None, main: None, level: u8::MAX }
+    }
 }
 
 impl Logger {
@@ -28,11 +36,19 @@ impl Logger {
         self.relay = relay;
     }
 
+    /// The least bad level that the main log takes.
+    pub(super) fn set_level(&mut self, level: u8) {
+        self.level = level;
+    }
+
     /// Logs an entry.
     pub(super) fn log(&self, entry: &Entry<'_>) {
         if let Some(relay) = &self.relay
             && send(relay.as_fd(), &entry.encode(), &[], false).is_ok()
         {
+            return;
+        }
+        if entry.record.level > self.level {
             return;
         }
         let line = line(entry, wall_us());
@@ -56,7 +72,11 @@ const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", 
 fn line(entry: &Entry<'_>, now: i64) -> Vec<u8> {
     let record = &entry.record;
     let level = LEVELS.get(usize::from(record.level)).unwrap_or(&"debug");
-    let pid = if entry.pid > 0 { entry.pid } else { std::process::id() as i32 };
+    // As a relay does it: who speaks, not whom it is about.
+    let pid = match entry.source {
+        Source::Worker | Source::Output if entry.pid > 0 => entry.pid,
+        _ => std::process::id() as i32,
+    };
     let mut line = format!("[{}] [wsgi:{level}] [pid {pid}] ", time(now)).into_bytes();
     if record.errno != 0 {
         let text = std::io::Error::from_raw_os_error(record.errno);

@@ -112,7 +112,6 @@ pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
         machine.watch(fd, About::ParentEnd, 0)?;
     }
     // Children are heard once there is a configuration.
-    machine.logger.say(6, "Process supervisor started.");
     let mut supervisor = Supervisor {
         machine,
         parent: socket,
@@ -381,6 +380,10 @@ impl Supervisor {
                 return;
             }
         };
+        self.machine.logger.set_level(config.level);
+        if self.config == 0 {
+            self.machine.logger.say(6, "Process supervisor started.");
+        }
         let slots = self.machine.board.capacity().slots;
         let groups = self.machine.board.capacity().groups;
         let first = std::mem::replace(&mut self.config, number) == 0;

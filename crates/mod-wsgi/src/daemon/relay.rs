@@ -2,14 +2,14 @@
 //!
 //! It is forked from the parent with each configuration, as the programs of piped logs are started,
 //! so every form of `ErrorLog` and `ErrorLogFormat` works. What a group says goes to the log of the
-//! virtual host it is defined in. It ends when the next configuration has a relay of its own.
+//! virtual host it is defined in, and carries the number of the process that has said it. It ends when the next configuration has a relay of its own.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use daemon::log::{Entry, channel, relay};
-use httpd_sys::{Identity, Level, Relay, Server, fork_relay};
+use daemon::log::{Entry, Source, channel, relay};
+use httpd_sys::{Identity, Level, Relay, Server, fork_relay, speak_as};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
 use crate::{Wsgi, log};
@@ -46,6 +46,8 @@ fn become_nobody() {
 }
 
 fn write(main: Server<'_>, entry: &Entry<'_>) {
+    let speaker = u32::try_from(entry.pid).ok().filter(|_| entry.source != Source::Supervisor);
+    speak_as(speaker.unwrap_or_else(std::process::id));
     let place = main.shared::<Wsgi>().and_then(|groups| groups.place(entry.group));
     let server = place.and_then(|place| place.find(main)).unwrap_or(main);
     log::server(server, &log::of_worker(&entry.record));

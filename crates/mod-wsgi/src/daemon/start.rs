@@ -64,7 +64,8 @@ pub(crate) fn configure(pass: &PostConfigPass<'_>) -> Result<(), String> {
         // Old children that still finish are there beside the new ones.
         children: Mpm.max_daemons().saturating_mul(4).max(512),
     };
-    let config = Config { groups, swaps: groups::swaps(server) };
+    let level = server.logger::<Wsgi>().level() as u8;
+    let config = Config { groups, swaps: groups::swaps(server), level };
     let told = with_launch(server, |launch| {
         with_parent(capacity, |parent| parent.configure(config, launch))
     });
