@@ -146,9 +146,8 @@ unsafe fn compose(info: &raw::ap_errorlog_info) -> String {
     let level = level.copied().unwrap_or("-");
     let _ = write!(text, "[{module}:{level}] [pid {pid}:tid {pid}] ");
     // SAFETY: NULL or the name of a file.
-    if info.level >= raw::APLOG_DEBUG
-        && let Some(file) = unsafe { lossy(info.file) }
-    {
+    let file = unsafe { lossy(info.file) };
+    if let Some(file) = file.filter(|_| info.level >= raw::APLOG_DEBUG) {
         let name = file.rsplit('/').next().unwrap_or_default();
         let _ = write!(text, "{name}({}): ", info.line);
     }
