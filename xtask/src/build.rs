@@ -171,7 +171,12 @@ fn report(dist: &Dist, machine: &Machine) -> Result<()> {
 fn build_engine(python: &Python, profile: Profile) -> Result<PathBuf> {
     // A target directory of its own, or every change of Python would compile everything again.
     let target = root().join("target/engines").join(python.tag());
-    let mut command = cargo_build("engine", profile);
+    let mut command = cargo();
+    command.args(["build", "--package", "engine"]);
+    if profile == Profile::Release {
+        // `release`, with what is small elsewhere made fast.
+        command.args(["--profile", "engine"]);
+    }
     command.arg("--target-dir").arg(target);
     command.env("PYO3_PYTHON", &python.executable).env("PYO3_BUILD_EXTENSION_MODULE", "1");
     let engine = compile(&mut command, "cdylib")?;
