@@ -63,6 +63,14 @@ def compute(turns, start_response):
     return [body]
 
 
+def waits(environ, start_response):
+    """As one that asks a cache or a database next door, again and again."""
+    for _ in range(20):
+        time.sleep(0.0002)
+    start_response("200 OK", [TEXT, ("Content-Length", "13")])
+    return [HELLO]
+
+
 def sleep(environ, start_response):
     time.sleep(0.01)
     start_response("200 OK", [TEXT, ("Content-Length", "13")])
@@ -87,6 +95,7 @@ PAGES = {
     "/busy": busy,
     "/grind": grind,
     "/sleep": sleep,
+    "/waits": waits,
 }
 
 

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::configs::{self, Group};
-use crate::contestants;
 use crate::http::Connection;
 use crate::lab::{Lab, Running};
 use crate::rounds;
+use crate::{contestants, crowd};
 
 /// How long this takes.
-pub(crate) const TIME: Duration = Duration::from_secs(50);
+pub(crate) const TIME: Duration = Duration::from_secs(60);
 
 const ROUNDS: u32 = 3;
 /// How long small requests are sent, one after the other.
@@ -136,7 +136,7 @@ pub(crate) fn run(lab: &Lab) -> String {
         };
     }
     text.push('\n');
-    text
+    text + &crowd::run(lab)
 }
 
 fn ask(port: u16, waits: &mut Waits) -> Result<()> {

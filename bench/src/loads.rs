@@ -134,6 +134,22 @@ pub(crate) const ALL: &[Load] = &[
         rounds: 3,
         ..HELLO
     },
+    Load {
+        name: "waits-1",
+        about: "20 times time.sleep(0.0002), 1 connection",
+        path: "/waits",
+        connections: 1,
+        kind: Kind::Work,
+        usual: false,
+        ..HELLO
+    },
+    Load {
+        name: "hello-15",
+        about: "13 bytes, 15 connections",
+        connections: 15,
+        usual: false,
+        ..HELLO
+    },
 ];
 
 const HELLO: Load = Load {

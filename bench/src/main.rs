@@ -11,6 +11,7 @@ mod build;
 mod configs;
 mod connections;
 mod contestants;
+mod crowd;
 mod floors;
 mod footprint;
 mod groups;
