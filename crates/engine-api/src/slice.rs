@@ -28,6 +28,7 @@ impl<'a, T> Slice<'a, T> {
     }
 
     /// The values.
+    #[inline]
     pub const fn get(&self) -> &'a [T] {
         if self.len == 0 {
             return &[];
@@ -87,6 +88,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// The bytes, if there are any to speak of.
+    #[inline]
     pub const fn get(&self) -> Option<&'a [u8]> {
         if self.ptr.is_null() {
             return None;
@@ -96,6 +98,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// The bytes; none if absent.
+    #[inline]
     pub fn or_empty(&self) -> &'a [u8] {
         self.get().unwrap_or_default()
     }
@@ -151,6 +154,7 @@ pub struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     /// A name with a value.
+    #[inline]
     pub const fn new(name: &'a [u8], value: &'a [u8]) -> Pair<'a> {
         Pair { name: Bytes::new(name), value: Bytes::new(value) }
     }

@@ -116,14 +116,16 @@ impl Child {
     ) -> Result<Chosen<'_>, Error> {
         self.abandoned.sweep(&self.board, &self.area);
         let mut pause = FULL.0;
-        let told = (Instant::now() + UNTOLD).min(until);
+        let mut told = None;
         loop {
             let version = self.board.version(group.entry.group);
-            let left = until.saturating_duration_since(Instant::now());
-            let Some((slot, load)) = self.least(group, generation) else {
+            let Some((slot, at, load)) = self.least(group, generation) else {
+                let now = Instant::now();
+                let told = *told.get_or_insert((now + UNTOLD).min(until));
+                let left = until.saturating_duration_since(now);
                 let (kind, text) = match self.board.status(group.entry.group) {
                     // A group that comes again is as it was left until the supervisor has heard.
-                    Status::Down if Instant::now() < told => {
+                    Status::Down if now < told => {
                         self.board.wait(group.entry.group, version, left.min(LOOK));
                         continue;
                     }
@@ -141,6 +143,7 @@ impl Child {
                 return Err(Error::new(kind, text));
             };
             if options.capacity > 0 && load >= options.capacity as i32 {
+                let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(Error::new(ErrorKind::Full, "all its processes are busy"));
                 }
@@ -148,10 +151,9 @@ impl Child {
                 pause = (pause * 2).min(FULL.1);
                 continue;
             }
-            let at = self.board.slot(slot);
             let in_flight = self.area.enter(slot);
             // Having been counted, look again: whoever takes the slot out of use now waits for us.
-            if at.state == State::Routed && self.board.is_routed(slot, at.epoch) {
+            if self.board.is_routed(slot, at.epoch) {
                 let Slot { epoch, generation, pid, .. } = at;
                 return Ok(Chosen { in_flight, epoch, generation, pid });
             }
@@ -160,7 +162,7 @@ impl Child {
 
     /// The least loaded of the slots that take requests. Children begin to look at different places,
     /// so that they do not all find the same one.
-    fn least(&self, group: &Group, generation: u32) -> Option<(u32, i32)> {
+    fn least(&self, group: &Group, generation: u32) -> Option<(u32, Slot, i32)> {
         let Entry { first, slots, .. } = group.entry;
         let begin = self.area.number() % slots.max(1);
         let mut best = None;
@@ -171,8 +173,8 @@ impl Child {
                 continue;
             }
             let load = self.area.load(slot);
-            if best.is_none_or(|(_, least)| load < least) {
-                best = Some((slot, load));
+            if best.is_none_or(|(_, _, least)| load < least) {
+                best = Some((slot, at, load));
             }
         }
         best

@@ -87,13 +87,14 @@ impl Child {
     ) -> Result<Exchange<'c>, Error> {
         let (body_length, inline) = wire::body_of(request);
         let body_left = if body_length < 0 { -1 } else { body_length - inline };
+        let begun = Instant::now();
         let mut exchange = Exchange {
             child: self,
             group,
             options,
             request,
-            begun: Instant::now(),
-            queued: Instant::now(),
+            begun,
+            queued: begun,
             connection: None,
             decoder: Some(self.decoder()),
             phase: Phase::Sent,
@@ -225,8 +226,8 @@ impl Exchange<'_> {
                 let group = self.group.number();
                 Hello { abi: wire::ABI, domain, group, epoch: chosen.epoch }.encode()
             });
-            let waited = self.queued.elapsed().as_micros() as u64;
             let queue_deadline = self.options.queue_timeout.map_or(0, |limit| {
+                let waited = self.queued.elapsed().as_micros() as u64;
                 let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
                 monotonic_us().saturating_sub(waited).saturating_add(limit)
             });
@@ -388,7 +389,7 @@ impl Exchange<'_> {
 
     /// Receives something more.
     fn receive(&mut self) -> Result<(), Error> {
-        let silent = Instant::now();
+        let mut silent = None;
         let mut queue_until = self.queue_until().filter(|_| self.phase == Phase::Sent);
         let deadline = self.deadline();
         loop {
@@ -406,7 +407,8 @@ impl Exchange<'_> {
             };
             let next = [queue_until, deadline].into_iter().flatten().min();
             let left = next.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
-            match receive_within(fd.as_fd(), decoder.space(), left.min(SLICE)) {
+            let left = left.min(SLICE);
+            match receive_within(fd.as_fd(), decoder.space(), left) {
                 Ok(0) => return Err(self.closed()),
                 Ok(count) => {
                     decoder.filled(count);
@@ -415,6 +417,9 @@ impl Exchange<'_> {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let now = Instant::now();
+                    // The clock is not asked before something has to be waited for.
+                    let silent =
+                        *silent.get_or_insert_with(|| now.checked_sub(left).unwrap_or(now));
                     if queue_until.is_some_and(|at| now >= at) {
                         if unread(fd.as_fd()) > 0 {
                             let error = self.error(ErrorKind::QueueTimeout, WAITED);
@@ -423,7 +428,7 @@ impl Exchange<'_> {
                         }
                         queue_until = None;
                     }
-                    if silent.elapsed() >= self.options.socket_timeout {
+                    if now - silent >= self.options.socket_timeout {
                         let text = "the timeout has expired";
                         let error = self.error(ErrorKind::Timeout, text);
                         self.hang_up(CancelReason::Deadline);

@@ -76,7 +76,8 @@ pub(super) fn send_all(
     let mut left: Vec<IoSlice<'_>> =
         pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
     let mut left = &mut left[..];
-    let mut moved = Instant::now();
+    // The clock is not asked before something has to be waited for.
+    let mut stuck = None;
     while !left.is_empty() {
         let flags = SendFlags::NOSIGNAL;
         let sent = match left {
@@ -86,11 +87,11 @@ pub(super) fn send_all(
         match sent {
             Ok(count) => {
                 IoSlice::advance_slices(&mut left, count);
-                moved = Instant::now();
+                stuck = None;
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if is_over() => return Err(io::ErrorKind::BrokenPipe.into()),
-            Err(Errno::AGAIN) if moved.elapsed() < timeout => {}
+            Err(Errno::AGAIN) if stuck.get_or_insert_with(Instant::now).elapsed() < timeout => {}
             // The other end was closed with something unread in it; nothing new was read either.
             Err(Errno::CONNRESET) => return Err(io::ErrorKind::BrokenPipe.into()),
             Err(error) => return Err(error.into()),

@@ -4,9 +4,11 @@ use super::Malformed;
 use super::codec::{Put, Reader};
 
 /// Appends a pair.
+#[inline]
 pub(super) fn put(buffer: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    buffer.put_u32(name.len() as u32);
-    buffer.put_u32(value.len() as u32);
+    let lengths = u64::from(name.len() as u32) | u64::from(value.len() as u32) << 32;
+    buffer.reserve(8 + name.len() + value.len());
+    buffer.put_u64(lengths);
     buffer.put(name);
     buffer.put(value);
 }
