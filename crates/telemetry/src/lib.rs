@@ -22,6 +22,7 @@ mod reporter;
 mod sample;
 mod sender;
 mod slow;
+mod thread;
 
 pub use collection::{Collection, Collections, Generation, Snapshot};
 pub use decode::{Datagram, Malformed, Value, decode};
@@ -30,6 +31,8 @@ pub use identity::Identity;
 pub use reporter::{Collected, Reporter, Setup, Source, StartError, Totals};
 pub use sample::{BUCKETS, Phase, PhaseTimes, Sample, Slot};
 pub use slow::{Details, Slow, SlowRing, SlowState, ring_size};
+
+pub use thread::spawn;
 
 /// Seconds since 1970, now.
 pub fn now() -> f64 {

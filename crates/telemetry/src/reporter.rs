@@ -17,6 +17,7 @@ use crate::life::{self, Last};
 use crate::sample::Sample;
 use crate::sender::Sender;
 use crate::slow::Slow;
+use crate::thread::spawn;
 
 /// Where the numbers come from. Only the reporter's thread calls; it must not wait for Python's lock,
 /// or for requests.
@@ -124,9 +125,7 @@ impl Reporter {
         let shared = Arc::new(Shared::default());
         let worker =
             Worker { shared: Arc::clone(&shared), setup, source, sender, reason: Vec::new() };
-        let builder = thread::Builder::new().name("wsgi-telemetry".to_owned());
-        let started = without_signals(|| builder.spawn(move || worker.run()));
-        started.map_err(StartError::Thread)?;
+        spawn("wsgi-telemetry", move || worker.run()).map_err(StartError::Thread)?;
         Ok(Reporter(shared))
     }
 
@@ -167,23 +166,6 @@ fn wait<'a>(
     longest: Duration,
 ) -> MutexGuard<'a, Notes> {
     changed.wait_timeout(notes, longest).unwrap_or_else(PoisonError::into_inner).0
-}
-
-/// Runs `f` with all signals blocked, which a thread that it starts keeps: a signal for the process
-/// must not be handled on it.
-fn without_signals<R>(f: impl FnOnce() -> R) -> R {
-    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the first call fills the set that the second one reads, and the third one's is filled
-    // by it unless it fails, which it does for a wrong first argument only.
-    unsafe {
-        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let result = f();
-    // SAFETY: filled above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
-    result
 }
 
 /// The thread.
