@@ -37,5 +37,5 @@ pub use host::{Host, Server, host_table};
 pub use slice::{Bytes, Pair, Slice};
 pub use table::{
     EngineTable, Flags, Head, HostTable, InterpreterOptions, Level, Load, Record, Reply, ReplyKind,
-    Request, Start, Stop, Style, Switch, Version, now,
+    Request, Start, Stop, Style, Switch, TelemetryOptions, Version, now,
 };

@@ -226,6 +226,36 @@ impl InterpreterOptions<'_> {
     };
 }
 
+/// What the process reports of itself to somebody who listens.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TelemetryOptions<'a> {
+    /// Path of the listener's socket; absent to report nothing.
+    pub target: Bytes<'a>,
+    /// Seconds between two reports.
+    pub interval: f64,
+    /// Seconds from which on a request is reported by itself; 0 or less for none.
+    pub slow_requests: f64,
+    /// What the client says it is belongs to a report about a request.
+    pub user_agent: bool,
+    /// Reports about an interpreter name it.
+    pub interpreter_names: bool,
+    /// The number of the server's parent.
+    pub parent_pid: u32,
+}
+
+impl TelemetryOptions<'_> {
+    /// Nothing is reported.
+    pub const NONE: TelemetryOptions<'static> = TelemetryOptions {
+        target: Bytes::ABSENT,
+        interval: 1.0,
+        slow_requests: 0.0,
+        user_agent: false,
+        interpreter_names: false,
+        parent_pid: 0,
+    };
+}
+
 /// How to start Python in this process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -280,6 +310,8 @@ pub struct Start<'a> {
     pub maximum_processes: u32,
     /// `mod_wsgi.threads_per_process`.
     pub threads_per_process: u32,
+    /// `WSGITelemetryService` and what goes with it.
+    pub telemetry: TelemetryOptions<'a>,
 }
 
 /// A request for a WSGI application.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::slice::{Bytes, Slice};
-use crate::table::{HostTable, InterpreterOptions, Load, Start, Switch};
+use crate::table::{HostTable, InterpreterOptions, Load, Start, Switch, TelemetryOptions};
 
 /// Name of the engine as an extension module.
 pub const MODULE: &str = "_mod_wsgi";
@@ -138,6 +138,20 @@ pub struct Config {
     pub home: Option<Vec<u8>>,
     /// The root directory was changed to this; paths of scripts are given without it.
     pub chroot: Option<Vec<u8>>,
+    /// [`Start::telemetry`].
+    pub telemetry: Telemetry,
+}
+
+/// [`TelemetryOptions`], kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // fields are those of the type above
+pub struct Telemetry {
+    pub target: Option<Vec<u8>>,
+    pub interval: f64,
+    pub slow_requests: f64,
+    pub user_agent: bool,
+    pub interpreter_names: bool,
+    pub parent_pid: u32,
 }
 
 /// Times after which something is done about requests and the process; none is any time.
@@ -235,7 +249,36 @@ impl Config {
             server_threads: self.server_threads,
             maximum_processes: self.processes,
             threads_per_process: self.threads,
+            telemetry: self.telemetry.options(),
         })
+    }
+}
+
+impl Telemetry {
+    /// Keeps a copy.
+    pub fn new(options: &TelemetryOptions<'_>) -> Telemetry {
+        let TelemetryOptions { interval, slow_requests, .. } = *options;
+        Telemetry {
+            target: options.target.get().map(<[u8]>::to_vec),
+            interval,
+            slow_requests,
+            user_agent: options.user_agent,
+            interpreter_names: options.interpreter_names,
+            parent_pid: options.parent_pid,
+        }
+    }
+
+    /// As embedded mode says it.
+    pub fn options(&self) -> TelemetryOptions<'_> {
+        let Telemetry { interval, slow_requests, .. } = *self;
+        TelemetryOptions {
+            target: Bytes::maybe(self.target.as_deref()),
+            interval,
+            slow_requests,
+            user_agent: self.user_agent,
+            interpreter_names: self.interpreter_names,
+            parent_pid: self.parent_pid,
+        }
     }
 }
 
@@ -310,6 +353,16 @@ mod tests {
         let bytes = config.encode().unwrap();
         assert_eq!(Config::decode(&bytes).unwrap(), config);
         assert_eq!(Interpreter::new(&interpreter.options()), interpreter);
+        let telemetry = Telemetry {
+            target: Some(b"/socket".to_vec()),
+            interval: 1.5,
+            slow_requests: 0.5,
+            user_agent: true,
+            interpreter_names: true,
+            parent_pid: 7,
+        };
+        assert_eq!(Telemetry::new(&telemetry.options()), telemetry);
+        assert_eq!(Telemetry::new(&Telemetry::default().options()), Telemetry::default());
         for length in 0..bytes.len() {
             assert!(Config::decode(&bytes[..length]).is_err());
         }

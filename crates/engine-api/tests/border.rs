@@ -219,6 +219,7 @@ fn there_and_back() {
         server_threads: 1,
         maximum_processes: 1,
         threads_per_process: 1,
+        telemetry: TelemetryOptions::NONE,
     };
     engine.start(&start).unwrap();
     assert_eq!(engine.start(&start).unwrap_err().kind, FaultKind::Unavailable);

@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 
 use engine_api::find::Running;
 use engine_api::{
-    Bytes, Engine, HostTable, Load, Record, Slice, Start as StartPython, Stop, host_table,
+    Bytes, Engine, HostTable, Load, Record, Slice, Start as StartPython, Stop, TelemetryOptions,
+    host_table,
 };
 use httpd_sys::{ChildInit, Image, Logger, Mpm, Pool, Server};
 use log_codes::{WSGI0001, WSGI0002, WSGI0036, WSGI1105};
@@ -187,6 +188,7 @@ fn start(child: &Child) -> Result<Engine, NoEngine> {
         global.python_warnings.iter().map(|text| Bytes::new(text)).collect();
     let interpreters = interpreters::options(global, b"", global.python_path.as_deref());
     let Process { threaded, threads, processes, .. } = child.mpm;
+    let telemetry = global.telemetry(std::os::unix::process::parent_id());
     let start = StartPython {
         host: &HOST,
         executable: Bytes::new(python.executable.as_os_str().as_bytes()),
@@ -211,6 +213,11 @@ fn start(child: &Child) -> Result<Engine, NoEngine> {
         server_threads: threads,
         maximum_processes: processes,
         threads_per_process: threads,
+        // What runs here is the server's business then, not an application's.
+        telemetry: match global.restrict_embedded {
+            Some(true) => TelemetryOptions::NONE,
+            _ => telemetry.options(),
+        },
     };
     engine.start(&start).map_err(|fault| match engine.interpreters() {
         0 => NoEngine::Python(fault.to_string()),

@@ -101,10 +101,7 @@ fn without_effect(pass: &PostConfigPass<'_>) {
     if pass.kind == StartPass::Check {
         return;
     }
-    for (name, written) in [
-        ("WSGITelemetryService", global.telemetry),
-        ("WSGIServerMetrics", global.server_metrics == Some(true)),
-    ] {
+    for (name, written) in [("WSGIServerMetrics", global.server_metrics == Some(true))] {
         if written {
             log::process(WSGI1005.message([&name]));
         }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use engine_api::worker::Telemetry;
 use proxy_trust::{Headers, Networks};
 
 use crate::interpreters::Block;
@@ -203,6 +204,15 @@ pub(crate) struct Preload {
     pub(crate) from_alias: bool,
 }
 
+/// `WSGITelemetryOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TelemetryFlags {
+    /// `CaptureUserAgent`.
+    pub(crate) user_agent: bool,
+    /// `InterpreterNames`.
+    pub(crate) interpreter_names: bool,
+}
+
 /// What can be said once, in the main server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Global {
@@ -248,8 +258,12 @@ pub(crate) struct Global {
     pub(crate) case_sensitivity: Option<bool>,
     /// `WSGISlowRequests`, in seconds.
     pub(crate) slow_requests: Option<f64>,
-    /// `WSGITelemetryService` or `WSGITelemetryOptions` was written.
-    pub(crate) telemetry: bool,
+    /// `WSGITelemetryService`: the path of the socket.
+    pub(crate) telemetry_target: Option<Vec<u8>>,
+    /// The same: its `interval=`, in seconds.
+    pub(crate) telemetry_interval: Option<f64>,
+    /// `WSGITelemetryOptions`.
+    pub(crate) telemetry_options: TelemetryFlags,
     /// `WSGIVerboseDebugging` was written.
     pub(crate) verbose_debugging: bool,
     /// `WSGIServerMetrics`.
@@ -259,6 +273,19 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// What the processes of an application report, in the words of the engine.
+    pub(crate) fn telemetry(&self, parent_pid: u32) -> Telemetry {
+        let TelemetryFlags { user_agent, interpreter_names } = self.telemetry_options;
+        Telemetry {
+            target: self.telemetry_target.clone(),
+            interval: self.telemetry_interval.unwrap_or(1.0),
+            slow_requests: self.slow_requests.unwrap_or(0.0),
+            user_agent,
+            interpreter_names,
+            parent_pid,
+        }
+    }
+
     /// Whether paths that differ in case are different files.
     pub(crate) fn is_case_sensitive(&self) -> bool {
         self.case_sensitivity.unwrap_or(!cfg!(target_os = "macos"))

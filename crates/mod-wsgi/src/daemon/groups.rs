@@ -207,6 +207,7 @@ fn payload(
         locale: process.locale.clone(),
         home: process.home.clone(),
         chroot: process.chroot.clone(),
+        telemetry: global.telemetry(std::process::id()),
     }
     .encode()
 }

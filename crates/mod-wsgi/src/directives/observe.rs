@@ -1,14 +1,13 @@
 //! Directives about what is recorded of requests.
 //!
-//! Telemetry is checked word for word, since configurations have it, and its start is answered with a
-//! warning: nothing is sent yet. Slow requests have a line in the log.
+//! The engines report; a slow request has a line in the log beside.
 
 use std::marker::PhantomData;
 
 use wsgi_config::words::Words;
 
 use super::{Contexts, Directive, Setter};
-use crate::settings::Global;
+use crate::settings::{Global, TelemetryFlags};
 
 /// The table, for any kind of regular expression.
 pub(super) struct Entries<R>(PhantomData<R>);
@@ -19,7 +18,7 @@ impl<R: 'static> Entries<R> {
             name: c"WSGITelemetryService",
             contexts: Contexts::SERVER,
             help: c"Push telemetry to a metrics service. Args: unix:/path [interval=N]",
-            default: "none: nothing is recorded yet",
+            default: "none; `interval=1.0`",
             setter: Setter::Words(|target, words| service(target.global, words)),
         },
         Directive {
@@ -57,6 +56,8 @@ fn number(text: &[u8]) -> Option<f64> {
 const MAX_PATH: usize = 107;
 /// In seconds.
 const LEAST_INTERVAL: f64 = 0.5;
+/// A day: as good as any time that is longer.
+const LONGEST_INTERVAL: f64 = 86400.0;
 
 /// `unix:/path [interval=N]`
 fn service(global: &mut Global, words: &[&[u8]]) -> Result<(), String> {
@@ -76,15 +77,26 @@ fn service(global: &mut Global, words: &[&[u8]]) -> Result<(), String> {
         let interval = option
             .strip_prefix(b"interval=")
             .ok_or("WSGITelemetryService second argument must be 'interval=N'")?;
-        number(interval)
+        let interval = number(interval)
             .filter(|interval| *interval >= LEAST_INTERVAL)
             .ok_or("WSGITelemetryService interval must be at least 0.5 seconds")?;
+        // A line that says none leaves the one that was said before.
+        global.telemetry_interval = Some(interval.min(LONGEST_INTERVAL));
     }
-    global.telemetry = true;
+    global.telemetry_target = Some(path.to_vec());
     Ok(())
 }
 
-const FLAGS: [&str; 3] = ["CaptureUserAgent", "None", "All"];
+/// What a name does, with `+` or nothing before it, or `-`.
+type Set = fn(&mut TelemetryFlags, bool);
+
+/// `All` is what any reader of telemetry understands: the one of 1.1.0 fails over `InterpreterNames`.
+const FLAGS: [(&str, Set); 4] = [
+    ("CaptureUserAgent", |flags, on| flags.user_agent = on),
+    ("InterpreterNames", |flags, on| flags.interpreter_names = on),
+    ("None", |flags, _| *flags = TelemetryFlags::default()),
+    ("All", |flags, _| flags.user_agent = true),
+];
 
 /// `[+|-]Flag... | None | All`
 fn options(global: &mut Global, arguments: &[u8]) -> Result<(), String> {
@@ -95,11 +107,16 @@ fn options(global: &mut Global, arguments: &[u8]) -> Result<(), String> {
         return Err(format!("{NAME}: at least one flag required"));
     }
     let mut signed = None;
+    let mut flags = global.telemetry_options;
     for word in &words {
         let (sign, flag) = match word.split_first() {
             Some((b'+' | b'-', flag)) => (true, flag),
             _ => (false, word.as_slice()),
         };
+        // What has no sign stands instead of all that was said before.
+        if signed.is_none() && !sign {
+            flags = TelemetryFlags::default();
+        }
         if sign && flag.is_empty() {
             return Err(format!("{NAME}: bare '+' / '-' is not a flag"));
         }
@@ -108,16 +125,16 @@ fn options(global: &mut Global, arguments: &[u8]) -> Result<(), String> {
                 "{NAME}: cannot mix +/- form with absolute names in a single directive"
             ));
         }
-        let found = FLAGS.iter().find(|name| flag.eq_ignore_ascii_case(name.as_bytes()));
+        let found = FLAGS.iter().find(|(name, _)| flag.eq_ignore_ascii_case(name.as_bytes()));
         match found {
-            Some(name @ (&"None" | &"All")) if sign => {
+            Some((name @ ("None" | "All"), _)) if sign => {
                 return Err(format!("{NAME}: '{name}' may not have a +/- prefix"));
             }
-            Some(_) => {}
+            Some((_, set)) => set(&mut flags, !word.starts_with(b"-")),
             None => return Err(format!("{NAME}: unknown flag '{}'", flag.escape_ascii())),
         }
     }
-    global.telemetry = true;
+    global.telemetry_options = flags;
     Ok(())
 }
 
@@ -130,8 +147,17 @@ mod tests {
     #[test]
     fn services() {
         for good in ["unix:/run/x.sock", "unix:/run/x.sock interval=0.5", "unix:/x interval=60"] {
-            assert!(read(&format!("WSGITelemetryService {good}")).unwrap().global.telemetry);
+            let global = read(&format!("WSGITelemetryService {good}")).unwrap().global;
+            let path = good.strip_prefix("unix:").unwrap().split(' ').next().unwrap();
+            assert_eq!(global.telemetry_target.as_deref(), Some(path.as_bytes()));
         }
+        let lines = "WSGITelemetryService unix:/a interval=2.5\nWSGITelemetryService unix:/b";
+        let global = read(lines).unwrap().global;
+        assert_eq!(global.telemetry_target.as_deref(), Some(&b"/b"[..]));
+        assert_eq!(global.telemetry_interval, Some(2.5));
+        assert_eq!(read("").unwrap().global.telemetry(7).interval, 1.0);
+        let long = read("WSGITelemetryService unix:/a interval=1e300").unwrap().global;
+        assert_eq!(long.telemetry(7).interval, 86400.0);
         let target = "WSGITelemetryService target must be 'unix:/path' (remote 'udp:host:port' \
                       targets are no longer supported)";
         for bad in ["udp:localhost:9999", "/run/x.sock", "unix:", "unix:relative"] {
@@ -168,6 +194,19 @@ mod tests {
         for good in ["CaptureUserAgent", "+captureuseragent", "-CaptureUserAgent", "None", "All"] {
             assert!(read(&format!("WSGITelemetryOptions {good}")).is_ok(), "{good}");
         }
+        let flags = |lines: &[&str]| {
+            let lines: Vec<String> =
+                lines.iter().map(|line| format!("WSGITelemetryOptions {line}\n")).collect();
+            let flags = read(&lines.concat()).unwrap().global.telemetry_options;
+            (flags.user_agent, flags.interpreter_names)
+        };
+        assert_eq!(flags(&[]), (false, false));
+        assert_eq!(flags(&["+captureuseragent", "+InterpreterNames"]), (true, true));
+        assert_eq!(flags(&["+CaptureUserAgent", "-CaptureUserAgent"]), (false, false));
+        assert_eq!(flags(&["+CaptureUserAgent", "InterpreterNames"]), (false, true));
+        assert_eq!(flags(&["All"]), (true, false));
+        assert_eq!(flags(&["All None InterpreterNames"]), (false, true));
+        assert_eq!(flags(&["InterpreterNames", "All"]), (true, false));
         for (bad, message) in [
             ("", "at least one flag required"),
             ("+", "bare '+' / '-' is not a flag"),
