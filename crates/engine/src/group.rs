@@ -18,6 +18,7 @@ use crate::names::Names;
 use crate::process::{Pool, Process};
 use crate::script::Scripts;
 use crate::settings::GroupSettings;
+use crate::telemetry::Collector;
 
 /// An application group, or one replica of it.
 pub(crate) struct Group {
@@ -40,6 +41,8 @@ pub(crate) struct Group {
     pub(crate) hinted: AtomicU32,
     /// Requests that are in it.
     pub(crate) active: AtomicU32,
+    /// What its garbage collector does.
+    pub(crate) collector: Collector,
 }
 
 /// Python objects of a group.
@@ -106,6 +109,7 @@ impl Group {
             objects: OnceLock::new(),
             hinted: AtomicU32::new(0),
             active: AtomicU32::new(0),
+            collector: Collector::default(),
         };
         let group = unfinished.unwrap_or_else(|| Box::leak(Box::new(make())));
         let set_up = interpreter.attach(|py| {

@@ -98,7 +98,7 @@ impl<'py> Question<'_, 'py> {
             context: &group.context,
             ..wsgi_core::Request::default()
         };
-        let mut host = Host { client, group, script: self.script() };
+        let mut host = Host { client, group, script: self.script(), progress: None };
         wsgi_core::consult(py, &objects.core, &request, &mut host, |environ| {
             self.answer(&globals, environ, names)
         })

@@ -11,7 +11,10 @@ use smallvec::SmallVec;
 use wsgi_core as core;
 
 use crate::group::Group;
+use crate::telemetry::Progress;
 use crate::{hints, log};
+
+type Read = Result<usize, core::Fault>;
 
 /// A request's server, for `wsgi-core`.
 pub(crate) struct Host<'a, 'c> {
@@ -19,17 +22,41 @@ pub(crate) struct Host<'a, 'c> {
     pub(crate) group: &'a Group,
     /// The request's file.
     pub(crate) script: &'a [u8],
+    /// Where it is noted what goes in and out.
+    pub(crate) progress: Option<&'a Progress>,
 }
 
 impl<'c> Host<'_, 'c> {
     fn client(&self) -> MutexGuard<'_, Client<'c>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Runs `f`, which reads.
+    fn reading(&self, f: impl FnOnce() -> Option<Read>) -> Option<Read> {
+        let bytes = |read: &Option<Read>| match read {
+            Some(Ok(count)) => *count as u64,
+            _ => 0,
+        };
+        match self.progress {
+            Some(progress) => progress.reading(f, bytes),
+            None => f(),
+        }
+    }
+
+    /// Runs `f`, which sends these chunks.
+    fn writing<R>(&self, head: Option<&core::Head>, chunks: &[&[u8]], f: impl FnOnce() -> R) -> R {
+        let Some(progress) = self.progress else { return f() };
+        if let Some(head) = head {
+            progress.status(head.status());
+        }
+        progress.writing(f, |_| chunks.iter().map(|chunk| chunk.len() as u64).sum())
+    }
 }
 
 impl core::Host for Host<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, core::Fault> {
-        self.client().read(buffer).map_err(fault)
+        let read = self.reading(|| Some(self.client().read(buffer).map_err(fault)));
+        read.unwrap_or(Ok(0))
     }
 
     fn respond(
@@ -38,11 +65,12 @@ impl core::Host for Host<'_, '_> {
         chunks: &[&[u8]],
         flags: core::Flags,
     ) -> Result<(), core::Fault> {
-        respond(&mut self.client(), head, chunks, flags).map_err(fault)
+        self.writing(head, chunks, || respond(&mut self.client(), head, chunks, flags))
+            .map_err(fault)
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, core::Fault>> {
-        self.client().try_read(buffer).map(|read| read.map_err(fault))
+        self.reading(|| self.client().try_read(buffer).map(|read| read.map_err(fault)))
     }
 
     fn try_respond(
@@ -51,7 +79,8 @@ impl core::Host for Host<'_, '_> {
         chunks: &[&[u8]],
         flags: core::Flags,
     ) -> Option<Result<(), core::Fault>> {
-        try_respond(&mut self.client(), head, chunks, flags).map(|sent| sent.map_err(fault))
+        let sent = try_respond(&mut self.client(), head, chunks, flags)?;
+        Some(self.writing(head, chunks, || sent.map_err(fault)))
     }
 
     fn send_file(
@@ -62,9 +91,16 @@ impl core::Host for Host<'_, '_> {
         length: u64,
         flags: core::Flags,
     ) -> Result<u64, core::Fault> {
-        with_head(head, |head| {
-            self.client().send_file(head, file, offset, length, bits(flags)).map_err(fault)
-        })
+        let send = || {
+            with_head(head, |head| {
+                self.client().send_file(head, file, offset, length, bits(flags)).map_err(fault)
+            })
+        };
+        let Some(progress) = self.progress else { return send() };
+        if let Some(head) = head {
+            progress.status(head.status());
+        }
+        progress.writing(send, |sent| *sent.as_ref().unwrap_or(&0))
     }
 
     fn log(&mut self, records: &[core::Record<'_>]) {

@@ -23,6 +23,7 @@ mod request;
 mod script;
 mod settings;
 mod table;
+mod telemetry;
 mod timing;
 mod worker;
 

@@ -58,6 +58,9 @@ pub(crate) fn create<'py>(
     streams::install(py, group, core);
     intercept_signals(py, group, &support);
     add_attributes(py, group, core, &module, &support)?;
+    if group.process.settings.telemetry.target.is_some() {
+        functions::add_gc_callback(&module)?;
+    }
     Ok(module)
 }
 

@@ -13,10 +13,12 @@ use interp::{Options, Runtime};
 use log_codes::{WSGI0038, WSGI0103, WSGI1104};
 use metrics::Recorder;
 use rustc_hash::FxHashMap;
+use telemetry::Reporter;
 
 use crate::group::{Group, interpreter_name};
 use crate::log;
 use crate::settings::Settings;
+use crate::telemetry::Tracker;
 use crate::worker::Watchdog;
 
 static PROCESS: OnceLock<Process> = OnceLock::new();
@@ -38,6 +40,10 @@ pub(crate) struct Process {
     pub(crate) runtime: Runtime,
     /// What is known of its requests, in numbers.
     pub(crate) recorder: Recorder,
+    /// Requests that take long, where they are reported.
+    pub(crate) slow: Option<Tracker>,
+    /// What reports.
+    pub(crate) reporter: OnceLock<Reporter>,
     /// The supervisor's ear, in a worker.
     pub(crate) worker: Option<Handle>,
     /// Limits of time, in a worker that has some.
@@ -71,10 +77,12 @@ impl Process {
         worker: Option<Handle>,
     ) -> Process {
         Process {
+            slow: Tracker::new(&settings.telemetry, settings.threads_per_process),
             settings,
             log,
             runtime,
             recorder,
+            reporter: OnceLock::new(),
             worker,
             watchdog: OnceLock::new(),
             stopping: AtomicBool::new(false),

@@ -76,7 +76,7 @@ impl Record {
     }
 
     /// The response is out; what was left of it for the end took so long to send.
-    pub(crate) fn close(self, status: u16, sending: Duration) {
+    pub(crate) fn close(self, status: u16, sending: Duration) -> Option<Called> {
         let called = self.call.map(|call| {
             let Summary {
                 input_reads,
@@ -103,6 +103,7 @@ impl Record {
             }
         });
         self.bracket.close(&metrics::Request { status, called });
+        called
     }
 
     /// Others serve it.

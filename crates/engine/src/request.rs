@@ -21,6 +21,7 @@ use crate::observe;
 use crate::process::{Process, Visit};
 use crate::record::Record;
 use crate::script::{Ask, OnChange, Unusable};
+use crate::telemetry::{Running, track};
 use crate::timing::{self, Timing};
 
 /// Handles a request on the calling thread, which is not attached.
@@ -34,18 +35,21 @@ pub(crate) fn handle(
     let waited = Waits::of_this_thread();
     let visit = visit(process, request, &client)?;
     let group = visit.group;
-    let attached =
-        group.interpreter.attach(|py| serve(py, group, request, &client, OnChange::Reload, waited));
-    let (outcome, record) = match attached {
-        Ok(Ok(served)) => served,
-        Ok(Err(Outdated(_))) => unreachable!("the script was to be loaded again"),
-        Err(error) => return Err(not_attached(group, &client, &error)),
-    };
-    let (start, application) = timing.map(|timing| timing.until_now()).unwrap_or_default();
-    let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let respond =
-        |head: &_, body: &[&[u8]], flags| host::respond(&mut client, Some(head), body, flags);
-    Ok(Reply { start, application, ..finish(outcome, record, respond) })
+    track(group, request, waited, |running| {
+        let attached = group
+            .interpreter
+            .attach(|py| serve(py, group, request, &client, OnChange::Reload, waited, running));
+        let (outcome, record) = match attached {
+            Ok(Ok(served)) => served,
+            Ok(Err(Outdated(_))) => unreachable!("the script was to be loaded again"),
+            Err(error) => return Err(not_attached(group, &client, &error)),
+        };
+        let (start, application) = timing.map(|timing| timing.until_now()).unwrap_or_default();
+        let mut client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let respond =
+            |head: &_, body: &[&[u8]], flags| host::respond(&mut client, Some(head), body, flags);
+        Ok(Reply { start, application, ..finish(outcome, record, running, respond) })
+    })
 }
 
 /// As many variables as a request usually has at most; more cost an allocation.
@@ -80,13 +84,15 @@ pub(crate) fn answer(
     let client = Mutex::new(client);
     let visit = visit(process, request, &client)?;
     let group = visit.group;
-    let attached = group.interpreter.attach(|py| {
-        let (outcome, record) = serve(py, group, request, &client, on_change, waited)?;
-        Ok(finish(outcome, record, |head, body, flags| {
-            let client = &mut *client.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent = host::try_respond(client, Some(head), body, flags);
-            sent.unwrap_or_else(|| py.detach(|| host::respond(client, Some(head), body, flags)))
-        }))
+    let attached = track(group, request, waited, |running| {
+        group.interpreter.attach(|py| {
+            let (outcome, record) = serve(py, group, request, &client, on_change, waited, running)?;
+            Ok(finish(outcome, record, running, |head, body, flags| {
+                let client = &mut *client.lock().unwrap_or_else(PoisonError::into_inner);
+                let sent = host::try_respond(client, Some(head), body, flags);
+                sent.unwrap_or_else(|| py.detach(|| host::respond(client, Some(head), body, flags)))
+            }))
+        })
     });
     match attached {
         Ok(Ok(reply)) => Ok(Answer::Replied(reply)),
@@ -137,6 +143,7 @@ pub(crate) fn not_attached(
 fn finish(
     outcome: Outcome,
     record: Record,
+    running: Option<&Running<'_>>,
     respond: impl FnOnce(&wsgi_core::Head, &[&[u8]], Flags) -> Result<(), Fault>,
 ) -> Reply {
     let mut sending = Duration::ZERO;
@@ -162,7 +169,10 @@ fn finish(
             }
         }
     };
-    record.close(reply.status, sending);
+    let called = record.close(reply.status, sending);
+    if let Some(running) = running {
+        running.end(reply.status, called.as_ref());
+    }
     reply
 }
 
@@ -183,6 +193,7 @@ fn serve(
     client: &Mutex<Client<'_>>,
     on_change: OnChange,
     waited: Waits,
+    running: Option<&Running<'_>>,
 ) -> Served {
     let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
     let mut record = Record::open(&group.process.recorder, thread_id, waited);
@@ -235,6 +246,9 @@ fn serve(
     let application_start = now();
     record.call(request, application_start);
     timing::application_begins(application_start);
+    if let Some(running) = running {
+        running.progress().call();
+    }
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
     add_extra(&mut extra, request, thread_id, application_start);
     let pairs = request.environ.get().iter();
@@ -256,7 +270,8 @@ fn serve(
         waited: Some(record.waited()),
         observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
     };
-    let mut host = Host { client, group, script: request.resource.or_empty() };
+    let progress = running.map(Running::progress);
+    let mut host = Host { client, group, script: request.resource.or_empty(), progress };
     let served = wsgi_core::serve(py, &objects.core, &application, &described, &mut host);
     record.served(&served.summary);
     Ok((served.outcome, record))

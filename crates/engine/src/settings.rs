@@ -4,6 +4,7 @@
 //! later one on a tie, else from the top level, which comes first in the list. Search paths add up,
 //! the most specific in front.
 
+use engine_api::worker::Telemetry;
 use engine_api::{InterpreterOptions, Start, Switch};
 use metrics::Recorder;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) threads_per_process: u32,
     /// For the `apache` module.
     pub(crate) server: Server,
+    /// What is reported of the process.
+    pub(crate) telemetry: Telemetry,
     blocks: Vec<Block>,
 }
 
@@ -82,6 +85,7 @@ impl Settings {
                 processes: start.server_processes,
                 threads: start.server_threads,
             },
+            telemetry: Telemetry::new(&start.telemetry),
             blocks: start.interpreters.get().iter().map(Block::new).collect(),
         }
     }
@@ -118,9 +122,15 @@ impl Settings {
         }
     }
 
-    /// The record of this process, which begins now.
+    /// The record of this process, which begins now. Where it is reported, it is nobody else's.
     pub(crate) fn recorder(&self) -> Recorder {
-        Recorder::new(self.threads_per_process, !self.embedded())
+        let recorder = Recorder::new(self.threads_per_process, !self.embedded());
+        if self.telemetry.target.is_some() {
+            py::measure_waits();
+            recorder.start();
+            recorder.claim();
+        }
+        recorder
     }
 
     /// `embedded mode` or `daemon process 'GROUP'`.
@@ -207,6 +217,7 @@ mod tests {
                 processes: 1,
                 threads: 1,
             },
+            telemetry: Telemetry::default(),
             blocks: blocks.iter().map(Block::new).collect(),
         }
     }

@@ -22,6 +22,7 @@ use crate::process::{self, Process};
 use crate::request;
 use crate::script::{Ask, OnChange};
 use crate::settings::Settings;
+use crate::telemetry;
 
 /// What the module gets.
 pub(crate) static TABLE: EngineTable = engine_table::<Runtime>(Version {
@@ -78,7 +79,9 @@ impl engine_api::Runtime for Runtime {
         let runtime =
             interp::Runtime::start(&config).map_err(|error| unavailable(&error.to_string()))?;
         tell_of_other_patch_level(&server);
-        process::set(Process::new(settings, server, runtime, recorder, None)).all(b"")?;
+        let process = process::set(Process::new(settings, server, runtime, recorder, None));
+        process.all(b"")?;
+        telemetry::start(process);
         Ok(())
     }
 
@@ -133,8 +136,12 @@ pub(crate) fn end(
     limit: Duration,
 ) -> Result<(), Fault> {
     let began = Instant::now();
+    telemetry::stopping(process, reason);
     let reason = reason.to_vec();
-    process.runtime.at_end(limit, move || publish_stopping(process, &reason)).map_err(timed_out)?;
+    let told = process.runtime.at_end(limit, move || publish_stopping(process, &reason));
+    // The server has let go of its threads.
+    telemetry::stop(process, 0);
+    told.map_err(timed_out)?;
     if !destroy {
         return Ok(());
     }

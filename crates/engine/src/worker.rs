@@ -29,7 +29,7 @@ use py::{Bound, Token, ffi, guard};
 use crate::log;
 use crate::process::{self, Process};
 use crate::settings::Settings;
-use crate::table;
+use crate::{table, telemetry};
 use ending::Ending;
 use requests::Requests;
 
@@ -118,6 +118,7 @@ pub(crate) fn run(py: Token<'_>) -> py::Result<'_, Bound<'_>> {
         if service {
             finish(process, place, NO_LIMIT);
         }
+        telemetry::start(process);
         serve(process, place, worker)
     })
 }
@@ -239,6 +240,7 @@ fn serve(process: &'static Process, place: &'static Place, worker: Worker) -> ! 
         let line = format!("Shutdown timeout expired; aborting daemon process '{name}'.");
         log::plain(&process.log, Level::Error, &line);
     }
+    telemetry::stop(process, stuck as u64);
     let limit = match (told, stuck) {
         (true, 0) => limit,
         (true, _) => limit.min(LAST),

@@ -104,6 +104,8 @@ crate::code::codes! { SCRIPT
         "No interpreter for application group '{}', for this process has {} that requests have named; write the names of application groups out in the configuration.";
     WSGI1004 Warn Live
         "Request '{} {}' took {} seconds, which is more than the {} of WSGISlowRequests.";
+    WSGI1006 Warn Live
+        "Request '{} {}' has been running for {} seconds; the next lines say where it is, the innermost last.";
     WSGI1101 Warn Live
         "An extension module that WSGI script '{}' needs can be loaded into one interpreter of a process only, and {} is another. Set 'WSGIApplicationGroup %{GLOBAL}' to run the application in the main interpreter.";
     WSGI1102 Warn Live

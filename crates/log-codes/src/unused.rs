@@ -62,11 +62,6 @@ pub const UNUSED: &[Unused] = &[
         awaited: false,
     },
     Unused {
-        reason: "Metrics and telemetry do not exist yet.",
-        numbers: &[132, 133],
-        awaited: true,
-    },
-    Unused {
         reason: "Daemon mode says it in other words, or not yet.",
         numbers: &[
             3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 25, 27, 28, 29, 62, 63, 67, 68, 69, 70, 71, 75,

@@ -13,6 +13,7 @@ use wsgi_core::lines::Lines;
 use crate::current;
 use crate::group::Group;
 use crate::log;
+use crate::telemetry;
 
 use super::{runtime_error, type_error};
 
@@ -36,6 +37,31 @@ pub(super) fn add<'py>(module: &Bound<'py>) -> py::Result<'py, ()> {
         module.set_attr(name(definition), &bound_function(definition, module)?)?;
     }
     Ok(())
+}
+
+static GC_CALLBACK: Table<[ffi::PyMethodDef; 1]> =
+    Table([function(c"_gc_callback", gc_callback, ffi::METH_VARARGS)]);
+
+/// Has Python tell when its garbage collector runs.
+pub(super) fn add_gc_callback<'py>(module: &Bound<'py>) -> py::Result<'py, ()> {
+    let [definition] = &GC_CALLBACK.0;
+    let callbacks = module.py().import(c"gc")?.attr(c"callbacks")?;
+    callbacks.call_method(c"append", &[&bound_function(definition, module)?]).map(drop)
+}
+
+unsafe extern "C" fn gc_callback(
+    this: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls, with the module and a tuple.
+    unsafe {
+        guard::object(|py| {
+            if let [phase, info] = arguments(py, args)?.items()?.as_slice() {
+                telemetry::note_phase(&group(py, this)?.collector, phase, info)?;
+            }
+            Ok(py.none())
+        })
+    }
 }
 
 /// Adds the functions that `support.py` uses to its namespace.

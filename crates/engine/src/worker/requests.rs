@@ -19,6 +19,7 @@ use crate::log;
 use crate::process::Process;
 use crate::request::{self, Answer};
 use crate::script::OnChange;
+use crate::telemetry;
 
 /// Interpreters that requests may name, beside those that the configuration does.
 const MOST_NAMES: usize = 100;
@@ -182,7 +183,9 @@ impl Runner for Requests {
         let name = String::from_utf8_lossy(&process.settings.process_group);
         let line = format!("Shutdown requested for daemon process '{name}'.");
         log::plain(&process.log, Level::Info, &line);
-        self.ending.begin(process, self.name(reason));
+        let reason = self.name(reason);
+        telemetry::stopping(process, reason.as_bytes());
+        self.ending.begin(process, reason);
     }
 
     fn signal(&self, signal: i32) {

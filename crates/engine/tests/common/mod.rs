@@ -114,6 +114,7 @@ impl Site {
             server_threads: 25,
             maximum_processes: 3,
             threads_per_process: 25,
+            telemetry: TelemetryOptions::NONE,
         };
         change(&mut start, dir.path());
         engine.start(&start).unwrap();
