@@ -12,7 +12,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{Express, Package, Setup, Venv, matrix};
@@ -81,24 +81,31 @@ fn apache_understands_every_option_s_configuration_as_the_reference_s() {
     assert!(compared > 120, "only {compared} cases were compared");
 }
 
+/// A directory without a blank in its name, with which 6.1.1 cannot start anything.
+fn plain(package: &Package) -> PathBuf {
+    package.place.with_file_name("plain")
+}
+
 /// The files that the cases name.
 fn files(package: &Package, info: &Path) {
+    let write = |name: &str, text: &str| package.write(&format!("../plain/{name}"), text);
     for name in ["app.py", "handler.py", "service.py", "auth.py", "extra.conf", "my.rewrite"] {
-        package.write(name, "# nothing\n");
+        write(name, "# nothing\n");
     }
     for name in ["my.env", "site.crt", "site.key", "chain.pem", "ca.pem", "mime.types", "site.ini"]
     {
-        package.write(name, "# nothing\n");
+        write(name, "# nothing\n");
     }
-    package.write("static/a.txt", "a");
-    package.write("docs/index.html", "");
-    package.write("info.conf", &format!("LoadModule info_module \"{}\"\n", info.display()));
+    write("static/a.txt", "a");
+    write("docs/index.html", "");
+    write("info.conf", &format!("LoadModule info_module \"{}\"\n", info.display()));
 }
 
 /// The configuration of a case, one line per directive, with names instead of paths; or why there
 /// is none. `program` is a command other than ours.
 fn dump(package: &Package, program: Option<&Path>, case: &str) -> Result<Vec<String>, String> {
-    let server = Express::new(package, "root");
+    let mut server = Express::new(package, "root");
+    server.root = plain(package).join("root");
     if server.root.exists() {
         std::fs::remove_dir_all(&server.root).unwrap();
     }
@@ -110,7 +117,8 @@ fn dump(package: &Package, program: Option<&Path>, case: &str) -> Result<Vec<Str
         let at = words.iter().position(|word| word == option).unwrap();
         words.drain(at..at + 2);
     }
-    let place = package.place.to_str().unwrap();
+    let place = plain(package);
+    let place = place.to_str().unwrap();
     let zeros = if case.contains("-buffer-size") { "0000" } else { "" };
     let mut command = Command::new("sh");
     command.args(["-fc", &format!("exec \"$0\" \"$@\" {case}{zeros}")]);
@@ -133,8 +141,33 @@ fn dump(package: &Package, program: Option<&Path>, case: &str) -> Result<Vec<Str
         Some(program) => program.parent().unwrap().parent().unwrap(),
         None => &package.prefix,
     };
-    let lines = flatten::flatten(&text, &[], &BTreeMap::new());
+    let lines = flatten::flatten(&closed(&text), &[], &BTreeMap::new());
     Ok(lines.iter().map(|line| named(line, server.root.to_str().unwrap(), place, prefix)).collect())
+}
+
+/// A dump with all of its sections ended, which `mod_info` leaves out of those that are empty. How
+/// deep a line is, is told by the blanks before it.
+fn closed(dump: &str) -> String {
+    let mut text = String::new();
+    let mut open: Vec<&str> = Vec::new();
+    let lines = dump.lines().filter(|line| {
+        let line = line.trim_start();
+        !line.is_empty() && !line.starts_with('#') && !line.starts_with("</")
+    });
+    for line in lines {
+        let directive = line.trim_start();
+        let depth = (line.len() - directive.len()) / 2;
+        while open.len() > depth {
+            text.extend(open.pop().map(|name| format!("</{name}>\n")));
+        }
+        if let Some(section) = directive.strip_prefix('<') {
+            open.extend(section.split([' ', '>']).next());
+        }
+        text.push_str(directive);
+        text.push('\n');
+    }
+    text.extend(open.iter().rev().map(|name| format!("</{name}>\n")));
+    text
 }
 
 /// A line with the names that the list of differences has.

@@ -488,7 +488,7 @@ fn the_doctor_names_the_cause() {
     let text = error(&report(&|_| {}));
     assert_eq!(
         text,
-        format!("options: Apache's module mod_rewrite.so is not in {}", sandbox.text("modules"))
+        format!("modules: Apache's module mod_rewrite.so is not in {}", sandbox.text("modules"))
     );
     fs::rename(sandbox.path("away"), sandbox.path("modules/mod_rewrite.so")).unwrap();
 

@@ -69,6 +69,33 @@ pub(super) fn examine(
     Some(apache)
 }
 
+/// Whether the modules are there that the options need.
+pub(super) fn modules(report: &mut Report, values: &Values, apache: &Apache) -> bool {
+    let tls = values.integer("https-port").is_some();
+    let missing = crate::plan::missing_modules(values, apache, tls);
+    for module in &missing {
+        // Debian has all in one package.
+        let package = match module.name {
+            "ssl" => "mod_ssl",
+            "http2" => "mod_http2",
+            _ => "httpd",
+        };
+        let without = match module.option {
+            "" => String::new(),
+            option => format!(", leave out {option},"),
+        };
+        report.error(
+            "modules",
+            module.text.clone(),
+            format!(
+                "install it (Debian: apt-get install --reinstall apache2-bin; Fedora: dnf install \
+                 {package}){without} or name another Apache's --modules-directory"
+            ),
+        );
+    }
+    missing.is_empty()
+}
+
 /// The mechanisms Apache offers, which it tells those who ask for one that is none.
 fn mechanisms(apache: &Apache, mpm: Option<&str>) -> Option<String> {
     let mut command = Command::new(&apache.httpd);

@@ -137,6 +137,9 @@ pub(crate) fn examine(values: &Values) -> Report {
     let apache = apache::examine(&mut report, values, python.as_ref());
     port::examine(&mut report, values);
     let (Some(python), Some(apache)) = (python, apache) else { return report };
+    if !apache::modules(&mut report, values, &apache) {
+        return report;
+    }
 
     let machine = match Machine::with(values, dist, python, apache) {
         Ok(machine) => machine,

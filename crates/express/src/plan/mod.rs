@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub(crate) use modules::missing as missing_modules;
 pub(crate) use names::{Names, bare, url};
 pub(crate) use paths::Paths;
 
