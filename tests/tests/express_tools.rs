@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tests::http::{Browser, request};
-use tests::{Express, Package, Venv, matrix};
+use tests::{Express, Package, Setup, Venv, matrix};
 
 fn package() -> Package {
     Package::shared(&matrix::python())
@@ -205,6 +205,36 @@ fn the_debugger_waits_for_breakpoints_at_the_start() {
     let answer = client.join().unwrap().expect("an answer");
     assert_eq!(answer.with_status(200).text(), "42");
     terminal.press(b"\x03");
+    server.ended();
+    server.nothing_is_left();
+}
+
+/// The other debugger: Apache as its child, on the same terminal.
+#[test]
+fn gdb_has_apache_on_the_terminal() {
+    if !matrix::nightly("--enable-gdb") {
+        return;
+    }
+    if !Path::new("/usr/bin/gdb").exists() {
+        return matrix::note("not tested: --enable-gdb, for there is no gdb");
+    }
+    let package = package();
+    package.write(
+        "app.py",
+        "def application(environ, start_response):\n    \
+         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+         return [b'below gdb']\n",
+    );
+    let mut server = Express::new(&package, "gdb");
+    let mut terminal = server.start_on_terminal(&["app.py", "--enable-gdb"]);
+    assert_eq!(server.get("/").with_status(200).text(), "below gdb");
+    terminal.press(b"\x03");
+    terminal.wait_for("(gdb) ");
+    terminal.press(b"info inferiors\n");
+    terminal.wait_for(&Setup::get().httpd.display().to_string());
+    terminal.press(b"kill\n");
+    terminal.wait_for("(y or n) ");
+    terminal.press(b"y\nquit\n");
     server.ended();
     server.nothing_is_left();
 }
