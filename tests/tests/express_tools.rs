@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tests::http::{Browser, request};
+use tests::process::wait_for;
 use tests::{Express, Package, Setup, Venv, matrix};
 
 fn package() -> Package {
@@ -65,7 +67,7 @@ fn a_paste_deployment_is_served_and_loaded_again() {
     let server = Express::new(&package, "paste").start(&words);
     assert_eq!(server.get("/one").with_status(200).text(), "hello /one");
     // Later than a file system with coarse times can tell from before.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(1100));
     package.write("site.ini", &ini.replace("hello", "welcome"));
     assert_eq!(server.get("/two").with_status(200).text(), "welcome /two");
     server.stop();
@@ -196,7 +198,7 @@ fn the_debugger_waits_for_breakpoints_at_the_start() {
             if let Ok(answer) = request(address, "GET", "/", &[], b"") {
                 return Some(answer);
             }
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(200));
         }
         None
     });
@@ -207,6 +209,39 @@ fn the_debugger_waits_for_breakpoints_at_the_start() {
     terminal.press(b"\x03");
     server.ended();
     server.nothing_is_left();
+}
+
+/// The collector of PyPI as a service beside the application, with its page.
+#[test]
+fn telemetry_is_collected_beside_the_application() {
+    if !matrix::nightly("--enable-telemetry") {
+        return;
+    }
+    let package = Package::of_wheel(&matrix::python());
+    if let Err(error) = package.install(&["mod_wsgi-telemetry>=1.1,<2"]) {
+        return matrix::skip("--enable-telemetry", &format!("{error:#}"));
+    }
+    package.write(
+        "app.py",
+        "def application(environ, start_response):\n    \
+         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+         return [b'measured']\n",
+    );
+    let page = Express::new(&package, "page");
+    let port = page.address().port().to_string();
+    let words = ["app.py", "--enable-telemetry", "--telemetry-ui-port", &port];
+    let server = Express::new(&package, "telemetry").start(&words);
+    assert!(server.said().contains(&format!("Telemetry          : http://127.0.0.1:{port}/\n")));
+    assert_eq!(server.get("/").with_status(200).text(), "measured");
+    let seen = wait_for(Duration::from_secs(30), || {
+        let answer = request(page.address(), "GET", "/", &[], b"").ok()?;
+        answer.text().contains("<html").then_some(())
+    });
+    assert!(seen.is_some(), "{}", server.log().text());
+    // What the collector says of itself, and the service manager of Apache to it.
+    server.log().allow("INFO mod_wsgi.telemetry.");
+    server.log().allow("INFO aiohttp.access");
+    server.stop();
 }
 
 /// The other debugger: Apache as its child, on the same terminal.
