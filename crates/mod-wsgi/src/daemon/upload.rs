@@ -8,6 +8,7 @@
 
 use std::fs::File;
 
+use daemon::wire::MAX_INLINE;
 use engine_api::{Fault, FaultKind, Host};
 use httpd_sys::Level;
 
@@ -16,7 +17,7 @@ use super::spool::{Limits, Spool};
 use crate::host::RequestHost;
 use crate::log;
 
-/// A body of so many bytes travels with the request.
+/// A body of so many bytes travels with the request in any case.
 const SMALL: usize = 16 << 10;
 /// What is read before it is put away: a file takes few large parts better than many small ones.
 const PART: usize = 64 << 10;
@@ -44,7 +45,9 @@ impl<'a> Upload<'a> {
             return Ok(Upload { small: Some(Vec::new()), spool: None, ended: true });
         }
         let small = body.length.and_then(|length| usize::try_from(length).ok());
-        if let Some(length) = small.filter(|length| *length <= SMALL && !body.waits) {
+        // What is kept in memory until it is complete may as well travel with the request.
+        let most = limits.map_or(SMALL, |limits| limits.memory.clamp(SMALL, MAX_INLINE));
+        if let Some(length) = small.filter(|length| *length <= most && !body.waits) {
             return Upload::receive_small(host, length, limits.is_some());
         }
         let Some(limits) = limits.filter(|_| !body.waits) else {
