@@ -48,7 +48,7 @@ def add(subject, text):
 
 def attributes():
     for module in (mod_wsgi, apache):
-        for name, value in vars(module).items():
+        for name, value in ((name, getattr(module, name)) for name in dir(module)):
             subject = "%s.%s" % (module.__name__, name)
             dunder = name.startswith("__")
             add(subject, repr(value) if dunder and isinstance(value, str) else kind(value))

@@ -90,7 +90,6 @@ fn add_attributes<'py>(
     support: &Bound<'py>,
 ) -> py::Result<'py, ()> {
     let settings = &group.process.settings;
-    let handler = support.dict_get(c"LogHandler")?.unwrap_or_else(|| py.none());
     for (name, value) in [
         (c"version", version(py, settings.module_version)?),
         (c"process_group", py.latin1(&settings.process_group)?),
@@ -103,9 +102,12 @@ fn add_attributes<'py>(
         (c"active_requests", py.dict()?),
         (c"FileWrapper", core.file_wrapper(py)),
         (c"RequestTimeout", core.request_timeout(py)),
-        (c"LogHandler", handler),
     ] {
         module.set_attr(name, &value)?;
+    }
+    for name in [c"__getattr__", c"__dir__"] {
+        let function = support.dict_get(name)?.unwrap_or_else(|| py.none());
+        module.set_attr(name, &function)?;
     }
     functions::add(module)
 }
@@ -123,6 +125,7 @@ fn support<'py>(module: &Bound<'py>) -> py::Result<'py, Bound<'py>> {
     let builtins = py.import(c"builtins")?;
     namespace.dict_set(c"__builtins__", &builtins)?;
     namespace.dict_set(c"__name__", &py.str("mod_wsgi")?)?;
+    namespace.dict_set(c"module", module)?;
     functions::add_to_support(module, &namespace)?;
     let code = py.compile(SUPPORT.as_bytes(), b"<mod_wsgi>")?;
     builtins.call_method(c"exec", &[&code, &namespace])?;

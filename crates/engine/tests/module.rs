@@ -45,6 +45,14 @@ fn attributes() {
                 "mod_wsgi.LogHandler.__mro__[1].__name__, mod_wsgi.LogHandler.__doc__",
                 "('Handler', None)",
             ),
+            ("", "mod_wsgi.LogHandler is mod_wsgi.LogHandler", "True"),
+            (
+                "x",
+                "'LogHandler' in dir(mod_wsgi), [n for n in dir(mod_wsgi) if 'attr' in n or 'dir' in n]",
+                "(True, [])",
+            ),
+            // Megabytes that an application may never need.
+            ("x", "[n for n in ('logging', 'traceback') if n in __import__('sys').modules]", "[]"),
             (
                 "x",
                 "[getattr(mod_wsgi, n) for n in ('__name__','__doc__','__package__','__loader__','__spec__')]",

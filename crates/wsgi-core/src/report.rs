@@ -32,7 +32,7 @@ impl Report {
         let mut introduction = Lines::default();
         introduction.push(text);
         let mut traceback = Lines::default();
-        let text = format(py, state, error).unwrap_or_else(|_| error.to_string().into_bytes());
+        let text = format(py, error).unwrap_or_else(|_| error.to_string().into_bytes());
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             traceback.push(line);
         }
@@ -77,7 +77,7 @@ pub(crate) fn message_bytes(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<u8
 }
 
 /// What `traceback.print_exception` prints.
-fn format<'py>(py: Token<'py>, state: &State, error: &Error<'py>) -> Result<'py, Vec<u8>> {
+fn format<'py>(py: Token<'py>, error: &Error<'py>) -> Result<'py, Vec<u8>> {
     let value = error.value();
     // SAFETY: attached; an exception; a new reference, or NULL for none.
     let traceback =
@@ -86,7 +86,9 @@ fn format<'py>(py: Token<'py>, state: &State, error: &Error<'py>) -> Result<'py,
     // SAFETY: a live object's type, which is an object.
     let class = unsafe { Bound::from_borrowed(py, ffi::Py_TYPE(value.as_ptr()).cast()) };
     let class = class.unwrap_or_else(|| py.none());
-    let formatted = state.refs.format_exception.bind(py).call_n([&class, value, &traceback])?;
+    // Imported when it is needed: with what it imports, it is a megabyte in each interpreter.
+    let format = py.import(c"traceback")?.attr(c"format_exception")?;
+    let formatted = format.call_n([&class, value, &traceback])?;
     let mut text = Vec::new();
     for part in formatted.items()? {
         // SAFETY: attached; a live object. Lone surrogates are written as their code.

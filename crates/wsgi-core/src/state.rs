@@ -87,8 +87,6 @@ pub(crate) struct Refs {
     pub(crate) request_timeout: Ref,
     /// `io.TextIOWrapper`
     pub(crate) text_stream: Ref,
-    /// `traceback.format_exception`
-    pub(crate) format_exception: Ref,
     /// `close`
     pub(crate) close: Ref,
 }
@@ -107,7 +105,6 @@ impl State {
             restricted: Ref::new(restricted::make_class(py)?),
             request_timeout: Ref::new(make_request_timeout(py)?),
             text_stream: Ref::new(py.import(c"io")?.attr(c"TextIOWrapper")?),
-            format_exception: Ref::new(py.import(c"traceback")?.attr(c"format_exception")?),
             close: Ref::new(intern(py, "close")?),
         };
         let template = Template::new(py, &refs.file_wrapper.bind(py), config.constants)?;
