@@ -4,7 +4,7 @@
 #![no_main]
 
 use daemon::ABI;
-use daemon::control::{Connect, FromParent, FromWorker, Kept, MAX_MESSAGE, Start, ToWorker};
+use daemon::control::{Connect, FromParent, FromWorker, Kept, MAX_MESSAGE, Question, Start, ToWorker};
 use daemon::log::Entry;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (which, bytes) = input;
     // The fingerprint of the build, which nobody could guess.
     let with_abi = [&ABI.to_le_bytes(), bytes].concat();
-    match which % 8 {
+    match which % 9 {
         0 => {
             if let Ok(message) = FromWorker::decode(bytes) {
                 let again = message.encode();
@@ -30,6 +30,11 @@ fuzz_target!(|input: (u8, &[u8])| {
             if let Ok(message) = ToWorker::decode(&start) {
                 assert_eq!(message, ToWorker::Start);
                 assert!(bytes.is_empty());
+            }
+        }
+        8 => {
+            if let Ok(message) = Question::decode(&with_abi) {
+                assert_eq!(message.encode(), with_abi);
             }
         }
         3 => {

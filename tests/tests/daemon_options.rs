@@ -194,11 +194,3 @@ fn each_group_has_its_own_python_home() {
         server.stop();
     });
 }
-
-#[test]
-fn options_that_nothing_is_done_about_are_told() {
-    let server = serve("WSGIDaemonProcess d threads=2 inactivity-timeout=300 server-metrics=On");
-    let told = "Daemon process 'd': not in force yet: server-metrics.";
-    assert_eq!(server.log().matching(told).len(), 1);
-    server.stop();
-}

@@ -135,6 +135,9 @@ pub struct Group {
     /// A new configuration that says the same about this group leaves its workers alone.
     pub keep: bool,
 
+    /// Its processes may ask what the server knows of its own.
+    pub scoreboard: bool,
+
     /// What the server's module says to the application's side.
     pub payload: Vec<u8>,
 }
@@ -244,6 +247,7 @@ impl Group {
         }
         to.put(&[self.swap as u8]);
         to.put_flag(self.keep);
+        to.put_flag(self.scoreboard);
         to.put_string(&self.payload);
     }
 
@@ -292,6 +296,7 @@ impl Group {
         };
         group.swap = if from.u8()? == 1 { Swap::Rolling } else { Swap::Overlap };
         group.keep = from.flag()?;
+        group.scoreboard = from.flag()?;
         group.payload = from.string(MAX_PAYLOAD)?.to_vec();
         if !group.program.starts_with(b"/") || group.args.is_empty() {
             return Err(Malformed("a program without a path or a name"));
@@ -353,6 +358,7 @@ mod tests {
             request: Duration::from_secs(7),
             swap: Swap::Rolling,
             keep: true,
+            scoreboard: true,
             payload: vec![9, 0, 9],
             ..Group::default()
         }

@@ -7,6 +7,7 @@ use std::ptr;
 
 use crate::failure::{Failure, Fault};
 use crate::host::{self, Host};
+use crate::scoreboard::Scoreboard;
 use crate::slice::{Bytes, Slice};
 use crate::table::{Flags, Head, HostTable, Level, Record};
 
@@ -189,7 +190,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The server's log, for what belongs to no request. Any thread.
+/// The server's log, and what else belongs to no request. Any thread.
 #[derive(Clone, Copy)]
 pub struct ServerLog {
     table: &'static HostTable,
@@ -211,5 +212,20 @@ impl ServerLog {
     pub fn level(&self) -> Level {
         // SAFETY: NULL is allowed for this function.
         Level::from_raw(unsafe { (self.table.level)(ptr::null_mut()) })
+    }
+
+    /// What the server knows of its processes; `None` if nobody is to know, or nobody knows. May take
+    /// a moment: call it detached.
+    pub fn scoreboard(&self) -> Option<Scoreboard> {
+        unsafe extern "C" fn take(context: *mut c_void, bytes: *const Bytes<'_>) {
+            // SAFETY: the context is that of the call below, which lasts; the bytes are valid.
+            unsafe {
+                *context.cast::<Option<Scoreboard>>() = Scoreboard::decode((*bytes).or_empty())
+            }
+        }
+        let mut board: Option<Scoreboard> = None;
+        // SAFETY: the function goes with the context, which nobody else uses meanwhile.
+        unsafe { (self.table.scoreboard)(take, (&raw mut board).cast()) }
+        board
     }
 }

@@ -12,7 +12,7 @@ use std::slice;
 use crate::abi::Header;
 use crate::failure::{Failure, Fault, FaultKind};
 use crate::slice::{Bytes, Slice};
-use crate::table::{Flags, Head, HostTable, Level, Record};
+use crate::table::{Flags, Head, HostTable, Level, Record, TakeBytes};
 
 /// What the engine needs from the server for one request.
 ///
@@ -96,6 +96,13 @@ pub trait Server {
 
     /// The level down to which that server logs. Any thread.
     fn level() -> Level;
+
+    /// What the server knows of its processes, as [`Scoreboard`](crate::Scoreboard) writes it; `None`
+    /// if applications are not to know, or nobody can be asked. Any thread, detached: it may take a
+    /// moment.
+    fn scoreboard() -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// The table over [`Host`] for requests and `S` for the rest.
@@ -112,6 +119,7 @@ pub const fn host_table<S: Server>() -> HostTable {
         ssl_var_lookup,
         log: log::<S>,
         level: level::<S>,
+        scoreboard: scoreboard::<S>,
     }
 }
 
@@ -291,4 +299,11 @@ unsafe extern "C" fn level<S: Server>(context: *mut c_void) -> u32 {
     }
     // SAFETY: the context of a running request.
     unsafe { with(context, |host| Ok(host.level())) }.unwrap_or(Level::Error) as u32
+}
+
+unsafe extern "C" fn scoreboard<S: Server>(take: TakeBytes, context: *mut c_void) {
+    if let Ok(Some(bytes)) = catch_unwind(|| S::scoreboard()) {
+        // SAFETY: `ServerLog` passes a function with the context that goes with it.
+        unsafe { take(context, &Bytes::new(&bytes)) }
+    }
 }

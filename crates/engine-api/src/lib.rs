@@ -23,6 +23,7 @@ mod failure;
 pub mod find;
 mod hook;
 mod host;
+mod scoreboard;
 mod slice;
 mod table;
 pub mod worker;
@@ -34,6 +35,7 @@ pub use failure::{Failure, Fault, FaultKind};
 pub use find::{FindError, Python, find};
 pub use hook::{Decision, Hook, Names, Verdict};
 pub use host::{Host, Server, host_table};
+pub use scoreboard::{Scoreboard, ServerProcess, ServerWorker};
 pub use slice::{Bytes, Pair, Slice};
 pub use table::{
     EngineTable, Flags, Head, HostTable, InterpreterOptions, Level, Load, Record, Reply, ReplyKind,

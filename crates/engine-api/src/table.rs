@@ -452,8 +452,8 @@ pub struct EngineTable {
 
 /// What the module offers. Made with [`crate::host_table`].
 ///
-/// The context of all but `log` and `level` is that of a running `handle` or `decide`; these two take
-/// NULL, too, for the server's log.
+/// The context of all but `scoreboard`, `log` and `level` is that of a running `handle` or `decide`; these
+/// two take NULL, too, for the server's log.
 #[repr(C)]
 #[derive(Debug)]
 pub struct HostTable {
@@ -496,7 +496,12 @@ pub struct HostTable {
         unsafe extern "C" fn(*mut c_void, *const Bytes<'_>, *mut u8, usize) -> isize,
     pub(crate) log: unsafe extern "C" fn(*mut c_void, *const Slice<'_, Record<'_>>),
     pub(crate) level: unsafe extern "C" fn(*mut c_void) -> u32,
+    /// Calls the function, with its own context, if there is something to give.
+    pub(crate) scoreboard: unsafe extern "C" fn(TakeBytes, *mut c_void),
 }
+
+/// Copies bytes that are valid for the length of the call.
+pub(crate) type TakeBytes = unsafe extern "C" fn(*mut c_void, *const Bytes<'_>);
 
 // SAFETY: `request_rec` is only passed on, as a pointer; the rest is borrowed, plain data. The
 // request itself is used by one thread at a time, see `Host`.

@@ -114,8 +114,6 @@ crate::code::codes! { PYTHON
         "Unable to publish 'process_signal' event for {}.";
     WSGI0210 Error Live
         "Embedded mode of mod_wsgi cannot be used as Python was not initialised in this process.";
-    WSGI1005 Warn Live
-        "{} has been read, but this version records nothing yet: no telemetry is sent, and metrics are None.";
     WSGI1104 Warn Live
         "Skipping replicas of {} in {}: they need Python 3.12 or newer, and an interpreter with its own GIL.";
     WSGI1105 Warn Live

@@ -20,7 +20,8 @@ use crate::settings::{Global, Preload};
 use crate::sole::Tenants;
 use crate::tenants::Sole;
 use crate::{
-    Configured, VERSION, Wsgi, configured, daemon, groups, interpreters, log, meter, shown, support,
+    Configured, VERSION, Wsgi, configured, daemon, groups, interpreters, log, meter, scoreboard,
+    shown, support,
 };
 
 /// What a child knows from its configuration.
@@ -263,5 +264,9 @@ impl engine_api::Server for ProcessLog {
 
     fn level() -> engine_api::Level {
         log::to_engine(&Logger::process::<Wsgi>())
+    }
+
+    fn scoreboard() -> Option<Vec<u8>> {
+        if global().server_metrics == Some(true) { scoreboard::encoded() } else { None }
     }
 }

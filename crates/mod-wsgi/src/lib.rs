@@ -36,6 +36,7 @@ mod interpreters;
 mod log;
 mod meter;
 mod parent;
+mod scoreboard;
 mod settings;
 mod shown;
 mod sole;

@@ -10,7 +10,7 @@ use engine_api::find::Running;
 use httpd_sys::{
     Level, PostConfig, PostConfigPass, Server, StartPass, add_version_component, is_loaded,
 };
-use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003, WSGI1005};
+use log_codes::{Code, WSGI0198, WSGI0200, WSGI0201, WSGI1003};
 
 use crate::groups::{self, Machine};
 use crate::{VERSION, Wsgi, daemon, interpreters, log, meter, support};
@@ -58,11 +58,6 @@ fn check_groups(pass: &PostConfigPass<'_>) -> Result<(), String> {
         let line = group.place.line;
         groups::resolve(&group, &machine)
             .map_err(|error| format!("WSGIDaemonProcess {name} in line {line}: {error}"))?;
-        let idle = groups::not_yet(&group.process);
-        if !idle.is_empty() && pass.kind == StartPass::Serve {
-            let text = format!("Daemon process '{name}': not in force yet: {}.", idle.join(", "));
-            pass.server.logger::<Wsgi>().log(Level::Notice, httpd_sys::here!(), 0, text.as_bytes());
-        }
         if !group.process.is_reachable() && pass.kind != StartPass::Check {
             let logger = pass.server.logger::<Wsgi>();
             let message = WSGI1003.message([&group.process.name]).to_bytes();
@@ -97,14 +92,6 @@ fn without_effect(pass: &PostConfigPass<'_>) {
                      wsgi_module:debug' for lifecycle messages and 'LogLevel info \
                      wsgi_module:trace1' for per-request and per-thread-binding messages.";
         pass.server.logger::<Wsgi>().log(Level::Info, httpd_sys::here!(), 0, text);
-    }
-    if pass.kind == StartPass::Check {
-        return;
-    }
-    for (name, written) in [("WSGIServerMetrics", global.server_metrics == Some(true))] {
-        if written {
-            log::process(WSGI1005.message([&name]));
-        }
     }
 }
 

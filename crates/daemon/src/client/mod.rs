@@ -6,6 +6,7 @@
 //! thread and none of it holds a lock while it waits.
 
 mod abandoned;
+mod answers;
 mod child;
 mod error;
 mod event;

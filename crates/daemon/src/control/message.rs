@@ -208,6 +208,9 @@ pub enum FromWorker<'a> {
     Log(Record<'a>),
     /// It ends, having been told to, and takes nothing more.
     Stopping,
+    /// With an end of a channel: what does the server know of its processes? The answer comes there
+    /// as a blob, or the channel ends.
+    Scoreboard,
 }
 
 impl<'a> FromWorker<'a> {
@@ -237,6 +240,7 @@ impl<'a> FromWorker<'a> {
                 record.encode(&mut message);
             }
             FromWorker::Stopping => message.put(&[7]),
+            FromWorker::Scoreboard => message.put(&[8]),
         }
         message
     }
@@ -257,6 +261,7 @@ impl<'a> FromWorker<'a> {
             5 => FromWorker::Retire(Retire::from_raw(reader.u8()?)?),
             6 => FromWorker::Log(Record::decode(&mut reader)?),
             7 => FromWorker::Stopping,
+            8 => FromWorker::Scoreboard,
             _ => return Err(Malformed("a message of unknown kind")),
         };
         reader.end()?;
@@ -296,6 +301,41 @@ impl Connect {
         let connect = Connect { group, slot, epoch, domain: reader.u16()? };
         reader.end()?;
         Ok(connect)
+    }
+}
+
+/// To the children, on the channel of all children: whichever comes first answers. With the end of a
+/// channel to answer on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// [`FromWorker::Scoreboard`].
+    Scoreboard,
+}
+
+impl Question {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::with_capacity(16);
+        message.put_u64(ABI);
+        match self {
+            Question::Scoreboard => message.put(&[1]),
+        }
+        message
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn decode(bytes: &[u8]) -> Result<Question, Malformed> {
+        let mut reader = Reader::new(bytes);
+        same_build(&mut reader)?;
+        let question = match reader.u8()? {
+            1 => Question::Scoreboard,
+            _ => return Err(Malformed("a question of unknown kind")),
+        };
+        reader.end()?;
+        Ok(question)
     }
 }
 
@@ -428,6 +468,7 @@ mod tests {
             FromWorker::Retire(Retire::Interval),
             FromWorker::Log(Record::new(3, 5, b"text")),
             FromWorker::Stopping,
+            FromWorker::Scoreboard,
         ] {
             let mut bytes = message.encode();
             assert_eq!(FromWorker::decode(&bytes).unwrap(), message);
@@ -438,6 +479,8 @@ mod tests {
         assert_eq!(Connect::decode(&connect.encode()).unwrap(), connect);
         let kept = Kept { group: 1, slot: 2, epoch: 3, pid: 4 };
         assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+        let question = Question::Scoreboard;
+        assert_eq!(Question::decode(&question.encode()).unwrap(), question);
         for message in [FromParent::Configure { config: 3 }, FromParent::Quit { limit_ms: 9 }] {
             assert_eq!(FromParent::decode(&message.encode()).unwrap(), message);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parent ----FromParent---> supervisor <---Connect---- children (one channel for all)
-//!                           |   ^
+//!                           |   ^       ---Question-->
 //!                  ToWorker |   | FromWorker              (one socket for each worker)
 //!                           v   |
 //!                          worker
@@ -17,8 +17,8 @@ mod message;
 mod start;
 
 pub use message::{
-    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, QuitReason, Retire,
-    ToWorker,
+    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, Question, QuitReason,
+    Retire, ToWorker,
 };
 pub(crate) use start::milliseconds;
 pub use start::{MAX_LOADS, MAX_PAYLOAD, Start};

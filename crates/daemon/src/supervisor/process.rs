@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, read};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::lines::Lines;
 use super::spawn::Report;
@@ -135,9 +136,16 @@ impl Output {
 
 /// Whether it is one end of a connection, so that nothing else is passed from one process to another.
 pub(super) fn is_connection(fd: &OwnedFd) -> bool {
-    use rustix::net::{AddressFamily, SocketType, sockopt};
-    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
-        && sockopt::socket_type(fd) == Ok(SocketType::STREAM)
+    is_unix(fd, SocketType::STREAM)
+}
+
+/// Whether it is one end of a channel for an answer.
+pub(super) fn is_channel(fd: &OwnedFd) -> bool {
+    is_unix(fd, SocketType::SEQPACKET)
+}
+
+fn is_unix(fd: &OwnedFd, kind: SocketType) -> bool {
+    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX) && sockopt::socket_type(fd) == Ok(kind)
 }
 
 fn printable(bytes: &[u8]) -> String {

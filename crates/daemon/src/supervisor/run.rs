@@ -10,15 +10,15 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::group::{Effects, Group, Shown};
 use super::machine::{About, Adopted, Machine};
-use super::process::{Process, is_connection};
+use super::process::{Process, is_channel, is_connection};
 use super::signals::Signals;
 use super::spawn::Surroundings;
 use super::store::Store;
 use crate::board::{Board, Capacity, Cells, Slot, State};
 use crate::config::Config;
-use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, QuitReason};
+use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, Question, QuitReason};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Received, Watch, is_shut, read_blob, reap, receive, set_cloexec};
+use crate::sys::{Exit, Received, Watch, is_shut, read_blob, reap, receive, send, set_cloexec};
 
 /// Numbers of the descriptors that the supervisor is started with.
 pub(crate) mod given {
@@ -494,8 +494,8 @@ impl Supervisor {
             let Some(control) = &process.control else { return };
             let (slot, pid) = (process.slot, process.watch.pid());
             let received = receive(control.as_fd(), &mut buffer, false);
-            let length = match received {
-                Ok(received) if received.length > 0 => received.length,
+            let (length, fds) = match received {
+                Ok(received) if received.length > 0 => (received.length, received.fds),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 _ => return self.machine.lose_control(number, now),
             };
@@ -519,6 +519,16 @@ impl Supervisor {
                     machine.logger.log(&Entry { source: Source::Worker, group, pid, record });
                 }
                 Ok(FromWorker::Stopping) => group.on_stopping(slot, now, machine),
+                Ok(FromWorker::Scoreboard) => {
+                    // Without an answer the channel ends here.
+                    if let [to] = &fds[..]
+                        && group.config().scoreboard
+                        && is_channel(to)
+                    {
+                        let question = Question::Scoreboard.encode();
+                        let _ = send(self.children.as_fd(), &question, &[to.as_fd()], false);
+                    }
+                }
                 Err(error) => {
                     let text = format!("Unable to understand a process: {error}.");
                     machine.log(super::group::Level::Error, group.config(), pid, &text);

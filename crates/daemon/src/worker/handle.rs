@@ -1,19 +1,25 @@
 //! What the application's side tells the supervisor, from any thread and without waiting.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::fork::Own;
 use crate::control::{FromWorker, MAX_KEY, MAX_LOADS, Retire};
-use crate::sys::send;
+use crate::sys::{pair, read_blob, receive, send};
 use crate::wire::Record;
 
 /// Most messages that wait for a supervisor which does not read.
 const WAITING: usize = 512;
+
+/// Most bytes of an answer about the server: more than the largest server has to say.
+const MOST: usize = 64 << 20;
 
 /// The worker's side of its control socket. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -86,6 +92,25 @@ impl Handle {
         for record in records {
             self.tell(&FromWorker::Log(*record));
         }
+    }
+
+    /// Asks what the server knows of its processes; one of these answers.
+    ///
+    /// # Errors
+    /// The group may not ask, or nobody has answered within `limit`.
+    pub fn scoreboard(&self, limit: Duration) -> io::Result<Vec<u8>> {
+        let (near, far) = pair()?;
+        set_socket_timeout(&near, Timeout::Recv, Some(limit))?;
+        {
+            let control = self.inner.control.load();
+            let Some(control) = &*control else { return Err(io::ErrorKind::NotConnected.into()) };
+            send(control.as_fd(), &FromWorker::Scoreboard.encode(), &[far.as_fd()], false)?;
+        }
+        // The channel ends when nobody has the other end any more.
+        drop(far);
+        let received = receive(near.as_fd(), &mut [0; 8], true)?;
+        let Some(blob) = received.fds.first() else { return Err(io::ErrorKind::NotFound.into()) };
+        read_blob(blob.as_fd(), MOST)
     }
 
     /// Requests that were answered so far.

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daemon::wire;
 use daemon::worker::{self, Send, Stream};
@@ -175,7 +176,14 @@ impl engine_api::Server for ProcessLog {
     fn level() -> Level {
         PLACE.get().map_or(Level::Info, |place| Level::from_raw(place.config.log_level))
     }
+
+    fn scoreboard() -> Option<Vec<u8>> {
+        PLACE.get()?.handle.scoreboard(ANSWER).ok()
+    }
 }
+
+/// How long to wait for the server to tell of its processes.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Text with nothing to add.
 const PLAIN: u8 = Style::Message as u8;

@@ -11,7 +11,7 @@ use crate::groups::{Known, defined};
 use crate::settings::Global;
 use crate::sole::Tenants;
 use crate::tenants::Sole;
-use crate::{Wsgi, log};
+use crate::{Wsgi, log, scoreboard};
 
 /// A child as a client of workers.
 pub(crate) struct Client {
@@ -57,6 +57,11 @@ pub(crate) fn join(main: Server<'_>) {
         })
     };
     let Some(Some(handles)) = handles else { return };
+    if groups.iter().any(|group| group.process.server_metrics)
+        && let Err(error) = handles.answer(scoreboard::encoded)
+    {
+        log::process_text(&format!("Process groups cannot be told of the server: {error}"));
+    }
     let child = match Child::join(&handles) {
         Ok(child) => child,
         Err(error) => {

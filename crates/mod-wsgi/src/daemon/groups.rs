@@ -119,6 +119,7 @@ fn describe(
             daemon_process::Swap::Overlap => Swap::Overlap,
             daemon_process::Swap::Rolling => Swap::Rolling,
         },
+        scoreboard: process.server_metrics,
         payload: payload(server, global, tenants, group)?,
         ..Described::default()
     };

@@ -149,7 +149,7 @@ impl<R: 'static> Entries<R> {
             name: c"WSGIServerMetrics",
             contexts: Contexts::SERVER,
             help: c"Enabled/Disable access to server metrics.",
-            default: "Off: nothing is recorded yet",
+            default: "Off",
             setter: Setter::Flag(|target, on| target.global.server_metrics = Some(on)),
         },
     ];

@@ -160,14 +160,6 @@ pub(crate) fn check_preload(
     }
 }
 
-/// Options that are read, and that nothing is done about so far.
-const NOT_YET: &[&str] = &["server-metrics"];
-
-/// Those of a group's options that nothing is done about so far.
-pub(crate) fn not_yet(process: &DaemonProcess) -> Vec<&'static str> {
-    process.given().map(|rule| rule.name).filter(|name| NOT_YET.contains(name)).collect()
-}
-
 static TABLE: OnceLock<Table> = OnceLock::new();
 
 /// Takes the groups over into this child.
@@ -265,14 +257,6 @@ mod tests {
         assert!(!may("one", 1, "main.example"));
         assert!(table.find(b"two").is_none());
         assert_eq!(table.find(b"one").unwrap().index, 1);
-    }
-
-    #[test]
-    fn options_without_effect_are_options() {
-        use wsgi_config::daemon_process::OPTIONS;
-        assert!(NOT_YET.iter().all(|name| OPTIONS.iter().any(|rule| rule.name == *name)));
-        let process = DaemonProcess::parse(b"d threads=3 server-metrics=On").unwrap();
-        assert_eq!(not_yet(&process), ["server-metrics"]);
     }
 
     #[test]
