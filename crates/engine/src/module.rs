@@ -10,6 +10,7 @@
 mod apache;
 mod events;
 mod functions;
+mod metrics;
 mod streams;
 
 use std::ffi::CStr;

@@ -15,15 +15,19 @@ use crate::group::Group;
 use crate::log;
 use crate::telemetry;
 
-use super::{runtime_error, type_error};
+use super::{metrics, runtime_error, type_error};
 
 type Function = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
 
-static PUBLIC: Table<[ffi::PyMethodDef; 4]> = Table([
+static PUBLIC: Table<[ffi::PyMethodDef; 8]> = Table([
     function(c"subscribe_events", subscribe_events, ffi::METH_VARARGS),
     function(c"subscribe_shutdown", subscribe_shutdown, ffi::METH_VARARGS),
     function(c"subscribe_signals", subscribe_signals, ffi::METH_VARARGS),
     function(c"request_data", request_data, ffi::METH_NOARGS),
+    function(c"start_recording_metrics", metrics::start_recording, ffi::METH_NOARGS),
+    function(c"request_metrics", metrics::request, ffi::METH_NOARGS),
+    function(c"process_metrics", metrics::process, ffi::METH_NOARGS),
+    function(c"server_metrics", metrics::server, ffi::METH_NOARGS),
 ]);
 
 static SUPPORT: Table<[ffi::PyMethodDef; 2]> = Table([
@@ -242,7 +246,10 @@ unsafe fn only_argument<'py>(
 ///
 /// # Safety
 /// `this` is what Python passed to a function of this file: the module it was bound to.
-unsafe fn group<'py>(py: Token<'py>, this: *mut ffi::PyObject) -> py::Result<'py, &'static Group> {
+pub(super) unsafe fn group<'py>(
+    py: Token<'py>,
+    this: *mut ffi::PyObject,
+) -> py::Result<'py, &'static Group> {
     // SAFETY: by contract.
     unsafe { super::group_of(this) }.ok_or_else(|| runtime_error(py, "mod_wsgi is not set up"))
 }
