@@ -186,6 +186,34 @@ def request(environ, start_response):
     add("script", "in sys.modules: %s" % (__name__ in sys.modules))
 
 
+def shape(subject, value):
+    """The types of everything in a dictionary, by the way to it; of lists, their first element."""
+    if isinstance(value, dict):
+        for key in sorted(value):
+            shape("%s[%r]" % (subject, key), value[key])
+    elif isinstance(value, list):
+        kinds = {kind(item) for item in value}
+        add(subject, "list of %d %s" % (len(value), ", ".join(sorted(kinds))))
+        if value and isinstance(value[0], dict):
+            shape("%s[0]" % subject, value[0])
+    else:
+        add(subject, kind(value))
+
+
+def starts(environ, start_response):
+    add("start_recording_metrics()", raised(mod_wsgi.start_recording_metrics))
+    add("start_recording_metrics() again", raised(mod_wsgi.start_recording_metrics))
+    for name in ("request_metrics", "process_metrics"):
+        shape("%s() at first" % name, getattr(mod_wsgi, name)())
+    return plain(environ, start_response)
+
+
+def metrics(environ, start_response):
+    for name in ("request_metrics", "process_metrics", "server_metrics"):
+        shape("%s()" % name, getattr(mod_wsgi, name)())
+    return tell(start_response)
+
+
 SEQUENCES = {}
 CASE = [None]
 
@@ -195,7 +223,7 @@ def event(name, **payload):
     if name == "request_started":
         CASE[0] = payload["request_environ"]["PATH_INFO"].strip("/")
     case = CASE[0]
-    if case == "dump":
+    if case in ("dump", "starts", "metrics"):
         return
     # Times of the processor are left out when its clock shows nothing yet.
     count = sum(not key.startswith("cpu_") for key in payload)
@@ -278,12 +306,17 @@ def dump(environ, start_response):
     handlers()
     streams(environ)
     request(environ, start_response)
+    return tell(start_response)
+
+
+def tell(start_response):
     body = "".join(line + "\n" for line in LINES).encode()
+    LINES.clear()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-CASES = (plain, raises, breaks, recovers, never, reads, wraps, closes, dump)
+CASES = (plain, raises, breaks, recovers, never, reads, wraps, closes, dump, starts, metrics)
 
 
 def application(environ, start_response):

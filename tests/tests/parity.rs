@@ -41,6 +41,7 @@ fn dump(site: Site) -> BTreeSet<String> {
     let mut server = site
         .one_child(1)
         .conf("WSGIApplicationGroup %{GLOBAL}")
+        .conf("WSGIServerMetrics On")
         .conf(format!("WSGIScriptAlias / \"{}\"", script.display()))
         .start();
     server.log().allow("[wsgi:error]");
@@ -49,7 +50,14 @@ fn dump(site: Site) -> BTreeSet<String> {
         let _ = http::request(server.address(), "GET", &format!("/{case}"), &[], b"");
     }
     server.post("/reads", "text/plain", b"body");
-    let text = server.get("/dump").with_status(200).text();
+    let mut text = server.get("/dump").with_status(200).text();
+    // What was recorded has a request in it, and another is running.
+    for path in ["/starts", "/plain", "/metrics"] {
+        let answer = server.get(path).with_status(200).text();
+        if path == "/metrics" {
+            text.push_str(&answer);
+        }
+    }
     server.graceful();
     let end = wait_for(Duration::from_secs(10), || {
         std::fs::read_to_string(&end).ok().filter(|text| text.ends_with('\n'))
@@ -73,7 +81,7 @@ fn differences(mode: Mode) -> String {
 }
 
 /// One thread and one process, as in embedded mode.
-const GROUP: &str = "WSGIDaemonProcess parity threads=1\nWSGIProcessGroup parity";
+const GROUP: &str = "WSGIDaemonProcess parity threads=1 server-metrics=On\nWSGIProcessGroup parity";
 
 fn compare(mode: Mode) {
     let Some(python) = python() else { return };
