@@ -48,6 +48,12 @@ const COUNTED: &[Counted] = &[
         who: Who::Apache,
         lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED),
     },
+    // Against the one above: what it costs to record.
+    Counted {
+        name: "ours-recording",
+        who: Who::Apache,
+        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "recording.py") + SEED),
+    },
     Counted { name: "ours-daemon-apache", who: Who::Apache, lines: daemon },
     Counted { name: "ours-daemon-worker", who: Who::Worker, lines: daemon },
     Counted {

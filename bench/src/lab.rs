@@ -100,7 +100,7 @@ impl Lab {
             std::fs::create_dir(&dir)?;
         }
         let from = place::root().join("bench/app");
-        for name in ["app.py", "hello.py", "page.py", "report.lua"] {
+        for name in ["app.py", "hello.py", "page.py", "recording.py", "report.lua"] {
             std::fs::copy(from.join(name), self.app().join(name))
                 .with_context(|| format!("{}/{name}", from.display()))?;
         }
