@@ -7,15 +7,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use telemetry::{Datagram, Value, decode, field};
 use tests::process::{Process, wait_for};
-use tests::{Mode, Mpm, Server, Site, http, matrix};
+use tests::{Mode, Mpm, Server, Site, Venv, http, matrix};
 
 const SCRIPT: &str = r#"
 import gc, mod_wsgi, os, threading, time
@@ -101,7 +103,11 @@ const GC_EVENT: u8 = 9;
 const STACK: u16 = field::STACK;
 
 fn site(mode: Mode) -> (Site, PathBuf) {
-    let site = Site::new(Mpm::Event, &matrix::python()).mode(mode).one_child(4);
+    site_of(Mpm::Event, mode)
+}
+
+fn site_of(mpm: Mpm, mode: Mode) -> (Site, PathBuf) {
+    let site = Site::new(mpm, &matrix::python()).mode(mode).one_child(4);
     let socket = site.path("telemetry.sock");
     let line = format!("WSGITelemetryService unix:{} interval=0.5", socket.display());
     (site.conf(line), socket)
@@ -139,15 +145,18 @@ fn requests(reader: &Reader) -> u64 {
     samples.filter_map(|it| it.count(field::REQUEST_COUNT)).sum()
 }
 
-fn check_life(mode: Mode) {
-    let (server, mut reader) = serve(mode, "");
+fn check_life(mpm: Mpm, mode: Mode) {
+    let (site, socket) = site_of(mpm, mode);
+    let mut reader = Reader::bind(&socket);
+    let server = site.mount("/", "app.wsgi", SCRIPT).start();
     let pid: u32 = server.get("/").text().parse().unwrap();
     let started = reader.kind(STARTED);
     assert_eq!(started.pid, pid);
     assert_eq!(text(&started, field::MOD_WSGI_VERSION), "6.1.1");
     assert!(text(&started, field::PYTHON_VERSION).starts_with("3."));
     assert!(text(&started, field::APACHE_VERSION).starts_with("Apache/2.4."));
-    assert_eq!(text(&started, field::MPM_NAME), "event");
+    let mpm_name = if mpm.threaded() { "event" } else { "prefork" };
+    assert_eq!(text(&started, field::MPM_NAME), mpm_name);
     assert!(!text(&started, field::HOSTNAME).is_empty());
     let group = if mode == Mode::Daemon { tests::GROUP } else { "" };
     assert_eq!(text(&started, field::PROCESS_GROUP), group);
@@ -205,12 +214,17 @@ fn check_life(mode: Mode) {
 
 #[test]
 fn the_life_of_a_child() {
-    check_life(Mode::Embedded);
+    check_life(Mpm::Event, Mode::Embedded);
+}
+
+#[test]
+fn the_life_of_a_child_without_threads() {
+    check_life(Mpm::Prefork, Mode::Embedded);
 }
 
 #[test]
 fn the_life_of_a_worker() {
-    check_life(Mode::Daemon);
+    check_life(Mpm::Event, Mode::Daemon);
 }
 
 fn check_slow(mode: Mode) {
@@ -558,4 +572,91 @@ def application(environ, start_response):
     let pids: HashSet<String> = reader.kept.iter().map(|it| it.pid.to_string()).collect();
     assert_eq!(pids, HashSet::from([pid]));
     server.stop();
+}
+
+/// The program that shows reports, from PyPI.
+struct Shown {
+    program: Child,
+    address: SocketAddr,
+}
+
+impl Shown {
+    fn start(venv: &Venv, socket: &PathBuf) -> Shown {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let program = Command::new(venv.prefix.join("bin/mod_wsgi-telemetry"))
+            .args(["serve", "--socket-mode", "0777", "--listen"])
+            .arg(format!("unix:{}", socket.display()))
+            .args(["--log-level", "WARNING", "--http-port", &address.port().to_string()])
+            .spawn()
+            .unwrap();
+        let shown = Shown { program, address };
+        wait_for(LATE, || shown.state()).expect("it does not answer");
+        shown
+    }
+
+    fn state(&self) -> Option<serde_json::Value> {
+        let response = http::request(self.address, "GET", "/api/state", &[], b"").ok()?;
+        assert_eq!(response.status, 200, "{}", response.text());
+        serde_json::from_slice(&response.body).ok()
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// It takes what it does not know for a sample, and fails over some that it does know.
+#[test]
+fn the_reader_that_there_is_understands_all() {
+    let Some(venv) = Venv::with(&matrix::python(), &["mod_wsgi-telemetry==1.1.0"]) else { return };
+    for mode in [Mode::Embedded, Mode::Daemon] {
+        let (site, socket) = site(mode);
+        let shown = Shown::start(&venv, &socket);
+        let server = site
+            .conf("WSGISlowRequests 0.6\nWSGITelemetryOptions All")
+            .mount("/named", "named.wsgi", SCRIPT)
+            .conf("<Location /named>\nWSGIApplicationGroup named\n</Location>")
+            .mount("/", "app.wsgi", SCRIPT)
+            .start();
+        allow_slow(&server);
+        let pid: u64 = server.get("/").text().parse().unwrap();
+        server.get("/named?collect");
+        server.get("/?collect");
+        server.get("/caf%C3%A9%FF?sleep=1.2");
+        let request = |state: &serde_json::Value| {
+            let process =
+                state["processes"].as_array()?.iter().find(|it| it["pid"] == pid)?.clone();
+            let samples = process["samples"].as_array()?.clone();
+            let counts = samples.iter().map(|it| it["fields"]["request_count"].as_u64());
+            let is_meant = |slow: &&serde_json::Value| {
+                slow["path_info"].as_str().is_some_and(|path| path.starts_with("/caf"))
+            };
+            let mut slow = state["slow_requests"].as_array()?.iter().map(|slow| &slow["entry"]);
+            let slow = slow.find(is_meant)?.clone();
+            let is_all = counts.flatten().sum::<u64>() == 4 && slow["state"] == 1;
+            is_all.then_some((process, slow))
+        };
+        let found = wait_for(LATE, || shown.state().as_ref().and_then(request));
+        let (process, slow) = found.expect("not all of it is shown");
+        assert_eq!(process["mod_wsgi_version"], "6.1.1");
+        assert_eq!(process["mpm_name"], "event");
+        assert_eq!(process["process_parent_pid"], u64::from(server.parent().pid));
+        assert!(process["gc_snapshots"][""].as_array().unwrap().len() >= 2);
+        assert!(process["gc_events"].as_array().unwrap().len() >= 2);
+        assert_eq!(slow["method"], "GET");
+        assert_eq!(slow["status"], 200);
+        server.stop();
+        let ended = wait_for(LATE, || {
+            let state = shown.state()?;
+            let events = state["lifecycle_events"].as_array()?;
+            let of_it = events.iter().filter(|event| event["pid"] == pid);
+            let kinds: Vec<_> = of_it.filter_map(|event| event["kind"].as_str()).collect();
+            let all = ["process_started", "process_stopping", "process_stopped"];
+            (kinds == all).then(|| state["decode_errors"].clone())
+        });
+        assert_eq!(ended.expect("its life is not shown"), 0);
+    }
 }

@@ -79,11 +79,13 @@ pub(crate) fn stopping(process: &Process, reason: &[u8]) {
 /// listens, it takes no longer than [`LAST`].
 pub(crate) fn stop(process: &Process, active: u64) {
     if let Some(reporter) = process.reporter.get() {
-        reporter.stop(active, LAST);
+        // With requests left, the time there was is used up.
+        reporter.stop(active, if active > 0 { LAST / 2 } else { LAST });
     }
 }
 
-/// What the last report may take.
+/// What the last report may take. With what else comes at a worker's end, it is less than the
+/// supervisor waits before it kills.
 const LAST: Duration = Duration::from_millis(300);
 /// What a report waits for Python's lock, or what needs it.
 const LOCK: Duration = Duration::from_millis(100);
