@@ -10,7 +10,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn bind(path: &PathBuf) -> Reader {
+    fn bind(path: &Path) -> Reader {
         let _ = fs::remove_file(path);
         let socket = UnixDatagram::bind(path).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -581,7 +581,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn start(venv: &Venv, socket: &PathBuf) -> Shown {
+    fn start(venv: &Venv, socket: &Path) -> Shown {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let program = Command::new(venv.prefix.join("bin/mod_wsgi-telemetry"))
             .args(["serve", "--socket-mode", "0777", "--listen"])
