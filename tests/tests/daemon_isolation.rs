@@ -224,6 +224,48 @@ return lists",
 }
 
 #[test]
+fn a_body_in_a_file_is_for_reading_and_for_nobody_else() {
+    let server = serve(
+        "source = environ['wsgi.input']
+first = source.read(1)
+def files():
+    found = []
+    for name in os.listdir('/proc/self/fd'):
+        try:
+            target = os.readlink('/proc/self/fd/' + name)
+        except OSError:
+            continue
+        if target.endswith(' (deleted)') and 'memfd' not in target:
+            found.append(int(name))
+    return found
+mine, written = files(), []
+for number in mine:
+    try:
+        written.append(os.pwrite(number, b'x', 0))
+    except OSError:
+        pass
+ours, theirs = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.write(theirs, json.dumps(files()).encode())
+    os._exit(0)
+os.close(theirs)
+with open(ours) as file:
+    child = json.load(file)
+os.waitpid(pid, 0)
+rest = source.read()
+return [[number >= 1024 for number in mine], written, child, len(first) + len(rest)]",
+    );
+    let body = vec![b'b'; 200 << 10];
+    let response = server.post("/", "text/plain", &body).with_status(200).text();
+    let found: Value = serde_json::from_str(&response).unwrap();
+    assert_eq!(found, json!([[true], [], [], body.len()]));
+    // The request before has left nothing behind.
+    assert_eq!(self::found(&server), json!([[], [], [], 0]));
+    server.stop();
+}
+
+#[test]
 fn a_forked_child_does_not_hide_the_death_of_its_worker() {
     let server = serve(
         "if environ['PATH_INFO'] == '/':
