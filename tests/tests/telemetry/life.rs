@@ -194,3 +194,22 @@ def application(environ, start_response):
     assert_eq!(pids, HashSet::from([pid]));
     server.stop();
 }
+
+#[test]
+fn a_child_that_is_closed_to_applications_does_not_report() {
+    let (site, socket) = site(Mode::Embedded);
+    let reader = Reader::bind(&socket);
+    let script = site.write("access.wsgi", "def allow_access(environ, host):\n    return True\n");
+    let page = site.write("htdocs/page.txt", "page");
+    let server = site
+        .conf("WSGIRestrictEmbedded On")
+        .conf(format!("<Location /asked>\nWSGIAccessScript {}\n</Location>", script.display()))
+        .conf(format!("Alias /asked {}", page.display()))
+        .start();
+    assert_eq!(server.get("/asked").text(), "page");
+    server.log().expect("Initializing Python runtime in embedded mode.");
+    reader.socket.set_read_timeout(Some(2 * SECOND)).unwrap();
+    assert!(reader.socket.recv(&mut [0; 9]).is_err(), "it reports");
+    server.log().refuse("Telemetry reporter started");
+    server.stop();
+}
