@@ -95,7 +95,9 @@ def event(name, **event):
             worker.signal(signal);
             let mut found = noted(&server, before + 4).split_off(before);
             found.sort();
-            let told = format!("process_signal [('signame', '{name}'), ('signum', {number})]");
+            let told = format!(
+                "process_signal [('generation', 1), ('signame', '{name}'), ('signum', {number})]"
+            );
             let wanted = [
                 "main: process_signal".to_owned(),
                 format!("main: {told}"),
@@ -137,7 +139,9 @@ atexit.register(note, 'atexit')
             let group = found[0].split_once(": ").unwrap().0.to_owned();
             let wanted = [
                 format!("{group}: process_stopping"),
-                format!("{group}: process_stopping {{'shutdown_reason': '{reason}'}} True"),
+                format!(
+                    "{group}: process_stopping {{'shutdown_reason': '{reason}', 'generation': 1}} True"
+                ),
                 format!("{group}: atexit"),
             ];
             assert_eq!(found[..3], wanted);

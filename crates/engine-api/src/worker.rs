@@ -138,6 +138,8 @@ pub struct Config {
     pub home: Option<Vec<u8>>,
     /// The root directory was changed to this; paths of scripts are given without it.
     pub chroot: Option<Vec<u8>>,
+    /// What each application is asked before the worker is ready: a path, or a URL with a host.
+    pub warm_up: Option<Vec<u8>>,
     /// [`Start::telemetry`].
     pub telemetry: Telemetry,
 }

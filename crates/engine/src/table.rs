@@ -12,7 +12,7 @@ use engine_api::{
 };
 use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0040, WSGI0104};
-use py::ffi;
+use py::{Bound, Token, ffi};
 
 use crate::group::{Group, interpreter_name};
 use crate::hook;
@@ -235,6 +235,14 @@ pub(crate) fn tell_of_other_patch_level(log: &ServerLog) {
     }
 }
 
+/// Says in an event of a worker which generation it belongs to.
+pub(crate) fn add_generation<'py>(py: Token<'py>, payload: &Bound<'py>) -> py::Result<'py, ()> {
+    match crate::worker::generation() {
+        Some(generation) => payload.dict_set(c"generation", &py.int(generation.into())?),
+        None => Ok(()),
+    }
+}
+
 /// Publishes `process_stopping` in every interpreter.
 pub(crate) fn publish_stopping(process: &'static Process, reason: &[u8]) {
     for group in process.groups() {
@@ -242,6 +250,7 @@ pub(crate) fn publish_stopping(process: &'static Process, reason: &[u8]) {
             let payload = || {
                 let payload = py.dict()?;
                 payload.dict_set(c"shutdown_reason", &py.latin1(reason)?)?;
+                add_generation(py, &payload)?;
                 Ok(payload)
             };
             let payload: py::Result<'_, _> = payload();

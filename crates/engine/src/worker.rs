@@ -11,6 +11,7 @@ mod requests;
 mod signals;
 mod stacks;
 mod title;
+mod warm;
 mod watchdog;
 
 use std::cell::UnsafeCell;
@@ -40,9 +41,16 @@ pub(crate) use watchdog::Watchdog;
 struct Place {
     handle: Handle,
     config: Config,
+    /// Of the application's code, as the supervisor counts.
+    generation: u32,
 }
 
 static PLACE: OnceLock<Place> = OnceLock::new();
+
+/// Which generation of its group this process belongs to, if it is a worker.
+pub(crate) fn generation() -> Option<u32> {
+    PLACE.get().map(|place| place.generation)
+}
 
 /// The module `_mod_wsgi`, new.
 ///
@@ -107,7 +115,8 @@ pub(crate) fn run(py: Token<'_>) -> py::Result<'_, Bound<'_>> {
             end(EXIT_UNUSABLE);
         }
     };
-    let place = PLACE.get_or_init(|| Place { handle: worker.handle(), config });
+    let generation = worker.start().generation;
+    let place = PLACE.get_or_init(|| Place { handle: worker.handle(), config, generation });
     let service = place.config.threads == 0;
     signals::set_pythons(py, service)?;
     title::set(place.config.display_name.as_deref());
@@ -188,6 +197,7 @@ fn load(process: &'static Process, place: &Place, worker: &Worker) {
         let loaded = table::load(process, &preload.load());
         if loaded.is_ok() {
             report_loaded(process, preload);
+            warm_up(process, place, preload);
         }
     }
     for key in &worker.start().loads {
@@ -196,9 +206,26 @@ fn load(process: &'static Process, place: &Place, worker: &Worker) {
             continue;
         }
         match table::load(process, &preload.load()) {
-            Ok(()) => report_loaded(process, &preload),
+            Ok(()) => {
+                report_loaded(process, &preload);
+                warm_up(process, place, &preload);
+            }
             Err(fault) => place.handle.failed(key, fault.text.as_bytes()),
         }
+    }
+}
+
+/// Asks an application for what the configuration wants to be asked. One that fails is as good as one
+/// that cannot be loaded.
+fn warm_up(process: &'static Process, place: &Place, preload: &Preload) {
+    let Some(url) = &place.config.warm_up else { return };
+    if let Err(text) = warm::ask(process, &place.config, preload, url)
+        && let Some(key) = requests::key(preload)
+    {
+        let script = String::from_utf8_lossy(&preload.script);
+        // The supervisor logs it, once for all processes.
+        let line = format!("The script '{script}' has failed to warm up: {text}.");
+        place.handle.failed(&key, line.as_bytes());
     }
 }
 

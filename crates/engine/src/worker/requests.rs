@@ -221,7 +221,7 @@ pub(crate) fn report_loaded(process: &Process, preload: &Preload) {
     }
 }
 
-fn key(preload: &Preload) -> Option<Vec<u8>> {
+pub(super) fn key(preload: &Preload) -> Option<Vec<u8>> {
     // Fails only without memory.
     postcard::to_stdvec(preload).ok()
 }

@@ -7,6 +7,7 @@ use py::{Bound, Token};
 use crate::log;
 use crate::module::{Event, publish};
 use crate::process::Process;
+use crate::table;
 use log_codes::{WSGI0207, WSGI0209};
 
 /// Takes back what a Python that runs as a program does about signals: SIGINT is no
@@ -56,6 +57,7 @@ fn publish_all(process: &'static Process, signals: &Receiver<i32>) {
                     let payload = py.dict()?;
                     payload.dict_set(c"signame", &py.str(name)?)?;
                     payload.dict_set(c"signum", &py.int(signal.into())?)?;
+                    table::add_generation(py, &payload)?;
                     Ok(payload)
                 };
                 let payload: py::Result<'_, _> = payload();

@@ -120,6 +120,7 @@ fn describe(
             daemon_process::Swap::Rolling => Swap::Rolling,
         },
         scoreboard: process.server_metrics,
+        keep: process.keep,
         payload: payload(server, global, tenants, group)?,
         ..Described::default()
     };
@@ -209,6 +210,7 @@ fn payload(
         home: process.home.clone(),
         chroot: process.chroot.clone(),
         telemetry: global.telemetry(std::process::id()),
+        warm_up: process.warm_up.clone(),
     }
     .encode()
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::values::{
-    ABSOLUTE, Account, COUNT, FLAG, FRACTION, GROUP, GROUPS, HEADER_BUFFER, LIMIT, MILLISECONDS,
-    MODE, PATH, PATHS, POSITIVE, RECEIVE_BUFFER, RESPONSE_BUFFER, Refused, SECONDS, SEND_BUFFER,
-    SIGNED, SIZE, SWAP, Swap, TEXT, THREADS, TIMEOUT, USER,
+    ABSOLUTE, Account, BYTES, COUNT, FLAG, FRACTION, GROUP, GROUPS, HEADER_BUFFER, LIMIT,
+    MILLISECONDS, MODE, PATH, PATHS, POSITIVE, RECEIVE_BUFFER, RESPONSE_BUFFER, Refused, SECONDS,
+    SEND_BUFFER, SIGNED, SIZE, SWAP, Swap, TEXT, THREADS, TIMEOUT, URL, USER,
 };
 
 /// What is known about one option.
@@ -173,6 +173,16 @@ options! {
     "swap" swap: Swap = Swap::Overlap, SWAP, "overlap", "swap", ours;
     /// Processes that stand by, loaded, to take the place of one that ends.
     "spare" spare: u32 = 0, COUNT, "0", "spare process count", ours;
+    /// Whether a graceful restart of Apache leaves the processes alone if nothing about the group
+    /// was changed in the configuration; otherwise each one loads the application anew.
+    "keep" keep: bool = false, FLAG, "Off", "keep flag", ours;
+    /// What a new process asks each application it loads before it gets requests: a path from the
+    /// root of the application, or `http://host/path`. An answer of 500 and above counts as an
+    /// application that cannot be loaded.
+    "warm-up" warm_up: Option<Vec<u8>> = None, URL, "none", "warm-up URL", ours;
+    /// Bytes of requests and responses of the group that may wait in buffers at a time; 0 for any.
+    /// Beyond them, processes wait for slow clients.
+    "buffer-limit" buffer_limit: u64 = 1 << 30, BYTES, "1073741824", "buffer limit", ours;
     /// Allows `user=root`, which is refused otherwise.
     "allow-root" allow_root: bool = false, FLAG, "Off", "root flag", ours;
 }

@@ -98,7 +98,8 @@ fn values_of_every_option() {
         receive-buffer-size=0 header-buffer-size=8192 response-buffer-size=65536
         response-socket-timeout=18 response-flush-delay=0 socket-user=root script-user=#7
         cpu-time-limit=100 cpu-priority=-5 memory-limit=8589934592 virtual-memory-limit=1
-        server-metrics=oN request-timeout-scaling=off swap=rolling spare=1 allow-root=On"#,
+        server-metrics=oN request-timeout-scaling=off swap=rolling spare=1 keep=On
+        warm-up=/ready?x buffer-limit=8589934592 allow-root=On"#,
     );
     assert_eq!(process.user, name("www"));
     assert_eq!(process.group, Some(Account::Id(33)));
@@ -133,7 +134,8 @@ fn values_of_every_option() {
     assert_eq!((process.cpu_time_limit, process.cpu_priority), (Some(secs(100)), -5));
     assert_eq!((process.memory_limit, process.virtual_memory_limit), (Some(1 << 33), Some(1)));
     assert!(process.server_metrics && !process.request_timeout_scaling && process.allow_root);
-    assert_eq!((process.swap, process.spare), (Swap::Rolling, 1));
+    assert_eq!((process.swap, process.spare, process.keep), (Swap::Rolling, 1, true));
+    assert_eq!((process.warm_up, process.buffer_limit), (text("/ready?x"), 8 << 30));
 }
 
 #[test]
@@ -295,6 +297,15 @@ fn ranges() {
         &["", "yes", "1"],
         "Invalid server metrics flag for WSGI daemon process.",
     );
+    refuses("keep", &["", "yes"], "Invalid keep flag for WSGI daemon process.");
+    refuses("buffer-limit", &["", "-1", "1G"], "Invalid buffer limit for WSGI daemon process.");
+    refuses(
+        "warm-up",
+        &["", "ready", "ftp://h/", "http://h", "http:///x", "'/a b'", "/\u{e4}"],
+        "Invalid warm-up URL for WSGI daemon process.",
+    );
+    assert_eq!(parse("warm-up=https://a.b:8/").warm_up.as_deref(), Some(&b"https://a.b:8/"[..]));
+    assert_eq!(parse("buffer-limit=0").buffer_limit, 0);
     refuses("swap", &["", "Rolling", "x"], "Invalid swap for WSGI daemon process.");
 }
 

@@ -79,6 +79,21 @@ pub(super) const ABSOLUTE: Kind<Option<Vec<u8>>> = Kind {
     write: TEXT.write,
 };
 
+/// A path from the root of an application, or all of its address.
+pub(super) const URL: Kind<Option<Vec<u8>>> = Kind {
+    name: "URL or absolute path",
+    read: |text| {
+        let rest = text.strip_prefix(b"http://").or_else(|| text.strip_prefix(b"https://"));
+        let is_good = match rest {
+            Some(rest) => rest.iter().position(|byte| *byte == b'/').is_some_and(|at| at > 0),
+            None => text.starts_with(b"/"),
+        };
+        let is_visible = text.iter().all(|byte| byte.is_ascii_graphic());
+        if is_good && is_visible { Ok(Some(text.to_vec())) } else { Err(Refused::Invalid) }
+    },
+    write: TEXT.write,
+};
+
 /// A whole number, 0 or more.
 pub(super) const COUNT: Kind<u32> =
     Kind { name: "number", read: |text| count(text), write: |number| decimal(*number) };
@@ -92,6 +107,13 @@ pub(super) const POSITIVE: Kind<Option<u32>> = Kind {
 
 /// A whole number of bytes, 1 or more.
 pub(super) const SIZE: Kind<Option<u32>> = Kind { name: "bytes", ..POSITIVE };
+
+/// A whole number of bytes, 0 or more, which may be many.
+pub(super) const BYTES: Kind<u64> = Kind {
+    name: "bytes",
+    read: |text| Ok((LIMIT.read)(text)?.unwrap_or_default()),
+    write: |bytes| decimal(*bytes),
+};
 
 /// Threads: the scoreboard of the reference has room for so many.
 pub(super) const THREADS: Kind<u32> = Kind {
