@@ -38,12 +38,16 @@ fn script(version: &str) -> String {
 }
 
 fn site(mpm: Mpm, options: &str) -> Site {
-    let scale = "StartServers 1\nServerLimit 4\nThreadsPerChild 16\nThreadLimit 16\n\
-                 MinSpareThreads 1\nMaxSpareThreads 64\nMaxRequestWorkers 64";
-    Site::new(mpm, &matrix::python())
-        .scale(scale)
+    bare(mpm)
         .conf(format!("WSGIDaemonProcess {GROUP} threads=8 {options}\nWSGIProcessGroup {GROUP}"))
         .mount("/", "app.wsgi", &script("v1"))
+}
+
+/// Without the group and its application.
+fn bare(mpm: Mpm) -> Site {
+    let scale = "StartServers 1\nServerLimit 4\nThreadsPerChild 16\nThreadLimit 16\n\
+                 MinSpareThreads 1\nMaxSpareThreads 64\nMaxRequestWorkers 64";
+    Site::new(mpm, &matrix::python()).scale(scale)
 }
 
 /// When answers came, and what was wrong with those that did not.
@@ -178,6 +182,7 @@ fn await_others(server: &Server, before: &[u32]) {
 
 fn with_each_number(test: impl Fn(&str) -> Gaps) {
     for options in ["processes=1", "processes=2"] {
+        matrix::note(options);
         judge(|| test(options));
     }
 }
@@ -246,6 +251,31 @@ fn graceful(mpm: Mpm) -> Gaps {
     let gaps = clients.finish();
     server.stop();
     gaps
+}
+
+/// Another number of threads: all processes are new, and have what was configured for them.
+fn reconfigured() -> Gaps {
+    let define = |threads: u32| format!("WSGIDaemonProcess {GROUP} threads={threads}\n");
+    let site = bare(Mpm::Event);
+    let group = site.write("group.conf", define(8));
+    let site = site.conf(format!("Include {}\nWSGIProcessGroup {GROUP}", group.display()));
+    let mut server = site.mount("/", "app.wsgi", &script("v1")).start();
+    text(&server);
+    let before = pids(&server);
+    let clients = Clients::start(&server);
+    thread::sleep(Duration::from_millis(300));
+    server.site().write("group.conf", define(9));
+    server.graceful();
+    await_others(&server, &before);
+    let gaps = clients.finish();
+    assert_eq!(pids(&server).len(), 1);
+    server.stop();
+    gaps
+}
+
+#[test]
+fn a_changed_configuration() {
+    judge(reconfigured);
 }
 
 #[test]

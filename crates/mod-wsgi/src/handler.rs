@@ -51,9 +51,13 @@ impl RequestHook for Scripts {
 
 /// Says so if a request took longer than the administrator thinks it should.
 fn tell_if_slow(request: &Request<'_>, threshold: f64, took: Duration) {
-    if took.as_secs_f64() > threshold {
-        let took = format!("{:.3}", took.as_secs_f64());
-        let threshold = threshold.to_string();
+    let threshold = Duration::try_from_secs_f64(threshold).unwrap_or(Duration::MAX);
+    if took > threshold {
+        // Not as floating-point numbers, the printing of which takes much room in a library.
+        let took = took.as_millis();
+        let took = format!("{}.{:03}", took / 1000, took % 1000);
+        let threshold = format!("{}.{:06}", threshold.as_secs(), threshold.subsec_micros());
+        let threshold = threshold.trim_end_matches('0').trim_end_matches('.');
         let (method, uri) = (request.method(), request.uri());
         log::request(request, WSGI1004.message([&method, &uri, &took, &threshold]));
     }

@@ -86,6 +86,12 @@ impl<'a, 'r> RequestHost<'a, 'r> {
         now
     }
 
+    /// From here on files are ours, of which the server need not read what a socket does not take:
+    /// what it has read it would have to keep, and wait for the client.
+    pub(crate) fn allow_sendfile(&mut self) {
+        self.sendfile = true;
+    }
+
     /// The request.
     pub(crate) fn request(&self) -> &Request<'r> {
         self.request

@@ -3,6 +3,9 @@
 //! Beside the cells there is one sum per slot, from which children choose without looking at each
 //! other's areas. A child that is killed between the two writes leaves the sum off by one; a new use
 //! of the slot sets it right. Whether a worker is idle is judged by the cells.
+//!
+//! What children have buffered for each group is counted in the same way, in blocks; there the sum is
+//! all that is asked for, and what a death between two writes leaves is one block or a few.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,6 +96,13 @@ fn sum(slot: u32) -> usize {
 
 /// Takes the cells of an area out of the sums.
 fn clear(area: &Mapping, sums: &Mapping, at: usize, capacity: &Capacity) {
+    for group in 0..capacity.groups {
+        let cell = area.u32(at + capacity.buffered(group));
+        if cell.load(SeqCst) != 0 {
+            let left = cell.swap(0, SeqCst);
+            sums.u32(capacity.all_buffered(group)).fetch_sub(left, SeqCst);
+        }
+    }
     for slot in 0..capacity.slots {
         for place in [capacity.cell(slot), capacity.abandoned(slot)] {
             let cell = area.u32(at + place);
@@ -148,6 +158,26 @@ impl Area {
     pub(crate) fn forgive(&self, slot: u32) {
         self.own.u32(self.capacity.abandoned(slot)).fetch_sub(1, SeqCst);
         self.sums.u32(sum(slot)).fetch_sub(1, SeqCst);
+    }
+
+    /// Counts so many blocks more as buffered for a group, unless all children together would have
+    /// more than `most`.
+    pub(crate) fn reserve(&self, group: u32, blocks: u32, most: u32) -> bool {
+        let sum = self.sums.u32(self.capacity.all_buffered(group));
+        // Below zero is what another child's death may leave for a moment.
+        let before = (sum.load(SeqCst) as i32).max(0).cast_unsigned();
+        if before.saturating_add(blocks) > most {
+            return false;
+        }
+        self.own.u32(self.capacity.buffered(group)).fetch_add(blocks, SeqCst);
+        sum.fetch_add(blocks, SeqCst);
+        true
+    }
+
+    /// Takes back what [`Area::reserve`] has counted.
+    pub(crate) fn release(&self, group: u32, blocks: u32) {
+        self.sums.u32(self.capacity.all_buffered(group)).fetch_sub(blocks, SeqCst);
+        self.own.u32(self.capacity.buffered(group)).fetch_sub(blocks, SeqCst);
     }
 
     /// Counts one request with a slot's worker until the result is dropped.
@@ -208,6 +238,7 @@ mod tests {
             if let Ok(area) = &area {
                 std::mem::forget((area.enter(2), area.enter(2)));
                 area.enter(2).abandon();
+                area.reserve(0, 5, 8);
             }
             // SAFETY: ends this process only.
             unsafe {
@@ -234,6 +265,11 @@ mod tests {
         let area = Area::claim(fd.as_fd(), capacity, 4).unwrap();
         assert_eq!(area.number(), 1);
         assert_eq!(area.load(2), 0, "what it had given up is forgotten, too");
+        assert!(!area.reserve(0, 9, 8));
+        assert!(area.reserve(0, 8, 8), "what it had buffered is gone with it");
+        assert!(!area.reserve(0, 1, 8));
+        area.release(0, 3);
+        assert!(area.reserve(0, 3, 8));
         let one = area.enter(2);
         assert_eq!(area.load(2), 1);
         drop(one);

@@ -57,7 +57,7 @@ impl Capacity {
     }
 
     pub(super) fn sums_length(&self) -> usize {
-        PAGE + pages(self.slots as usize * 4)
+        PAGE + pages((self.slots + self.groups) as usize * 4)
     }
 
     pub(super) fn area(&self, area: u32) -> u64 {
@@ -65,7 +65,19 @@ impl Capacity {
     }
 
     pub(super) fn area_length(&self) -> usize {
-        pages(self.abandoned(self.slots))
+        pages(self.buffered(self.groups))
+    }
+
+    /// Where the sums count what is buffered for a group.
+    pub(super) fn all_buffered(&self, group: u32) -> usize {
+        assert!(group < self.groups);
+        PAGE + (self.slots + group) as usize * 4
+    }
+
+    /// Where an area counts what a child has buffered for a group.
+    pub(super) fn buffered(&self, group: u32) -> usize {
+        assert!(group <= self.groups);
+        CELLS + (2 * self.slots + group) as usize * 4
     }
 
     /// Where an area counts what a child has with a slot's worker.
@@ -114,7 +126,9 @@ mod tests {
                     <= capacity.cells()
             );
             assert!(capacity.cell(capacity.slots - 1) + 4 <= capacity.abandoned(0));
-            assert!(capacity.abandoned(capacity.slots - 1) + 4 <= capacity.area_length());
+            assert!(capacity.abandoned(capacity.slots - 1) + 4 <= capacity.buffered(0));
+            assert!(capacity.buffered(capacity.groups - 1) + 4 <= capacity.area_length());
+            assert!(capacity.all_buffered(capacity.groups - 1) + 4 <= capacity.sums_length());
             assert!(capacity.area(0).is_multiple_of(PAGE as u64));
             assert!(capacity.area_length().is_multiple_of(PAGE));
         }

@@ -160,6 +160,29 @@ impl Exchange<'_> {
         self.connection.as_ref().is_none_or(|(fd, _)| is_readable(fd.as_fd(), limit))
     }
 
+    /// Whether the next event is a part of the response's body; `None` if more of it has to come
+    /// before that is known. Does not wait.
+    pub fn is_body_next(&mut self) -> Option<bool> {
+        if self.credit.is_some() || matches!(self.phase, Phase::Last { .. } | Phase::Over) {
+            return Some(false);
+        }
+        if let (Some((fd, _)), Some(decoder)) = (&self.connection, &mut self.decoder)
+            && matches!(decoder.peek(), Ok(None))
+        {
+            match recv(fd, decoder.space(), RecvFlags::DONTWAIT) {
+                Ok((_, count)) if count > 0 => decoder.filled(count),
+                Err(Errno::AGAIN | Errno::INTR) => return None,
+                // Whoever asks for the event is told.
+                _ => return Some(false),
+            }
+        }
+        match self.decoder().peek() {
+            Ok(None) => None,
+            Ok(Some(header)) => Some(header.kind == Kind::Body && header.id == self.id),
+            Err(_) => Some(false),
+        }
+    }
+
     /// Waits until there is a next event, if `worker` (then it may wait for the rest of it), or until
     /// `other` takes bytes, or is broken; at most for `limit`.
     pub fn wait(&mut self, other: BorrowedFd<'_>, worker: bool, limit: Duration) -> Ready {

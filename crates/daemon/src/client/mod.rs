@@ -13,6 +13,7 @@ mod event;
 mod exchange;
 mod overview;
 mod pool;
+mod room;
 mod transfer;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{BodyFault, Event, Part};
 pub use exchange::{Exchange, Ready};
 pub use overview::{Overview, Seen};
+pub use room::Room;
 pub use transfer::is_writable;
 
 /// How a request is to be treated. What belongs to a group is the same for all its requests.

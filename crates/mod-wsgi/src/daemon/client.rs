@@ -29,6 +29,8 @@ pub(super) struct Line {
     pub(super) flush_delay: Duration,
     /// Bytes of a response after which there is a flush in any case.
     pub(super) flush_limit: usize,
+    /// Bytes that may wait in buffers for the group, over all children; 0 for any.
+    pub(super) buffer_limit: u64,
     /// Longest line of a response's head.
     pub(super) header_limit: usize,
     /// How long to wait for the client while it is sent a response, if that is another time than
@@ -92,6 +94,7 @@ pub(crate) fn join(main: Server<'_>) {
                 },
                 flush_delay: process.response_flush_delay,
                 flush_limit: process.flush_limit(),
+                buffer_limit: process.buffer_limit,
                 header_limit: process.header_line_limit(),
                 client_timeout: process.response_socket_limit(),
                 socket_timeout: process.socket_timeout,

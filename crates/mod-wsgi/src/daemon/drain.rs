@@ -6,16 +6,21 @@
 //! to the server as a file, with which an event-driven MPM needs no thread. When the spool is full
 //! the worker waits for the client, as it would without any of this.
 //!
-//! A stream of HTTP/2 has no socket of its own. There, what comes without a pause is collected for
-//! a moment before the server is given it, which may then wait.
+//! A stream of HTTP/2 has no socket of its own, and only the server knows how much of it may go out.
+//! There, what comes without a pause is collected for a moment before the server is given it; as long
+//! as the server then waits for the client, a thread beside it takes in what the worker says.
 //!
 //! The server keeps less than 64 KiB that a socket does not take and waits for what is more, so it
 //! is given less than that, and only when it keeps nothing.
 //! <https://httpd.apache.org/docs/2.4/mod/core.html#flushmaxthreshold>
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon::client::{Exchange, is_writable};
+use daemon::client::{Event, Exchange, Room, is_writable};
 use engine_api::{Bytes, Fault, FaultKind, Flags, Host};
 use httpd_sys::Level;
 
@@ -34,6 +39,12 @@ const FIRST: u64 = 64 << 10;
 /// What ends collecting: a pause of the worker, or the time.
 const PAUSE: Duration = Duration::from_millis(2);
 const COLLECT: Duration = Duration::from_millis(50);
+/// How often it is asked whether other responses have left room.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a thread beside does not look whether it is still wanted.
+const GLANCE: Duration = Duration::from_millis(5);
+/// What such a thread needs of a stack, and more.
+const STACK: usize = 256 << 10;
 
 /// A response on its way.
 pub(super) struct Drain<'a> {
@@ -60,6 +71,8 @@ pub(super) struct Drain<'a> {
     complete: bool,
     /// When the client has last taken something, or could have.
     moved: Instant,
+    /// For how long the worker has waited because there is no file to be had.
+    held: Duration,
     warned: bool,
 }
 
@@ -68,11 +81,12 @@ impl<'a> Drain<'a> {
         host: &RequestHost<'_, '_>,
         limits: Option<Limits<'a>>,
         line: &Line,
+        room: Room<'static>,
     ) -> Drain<'a> {
         let request = host.request();
         let patience = request.connection().timeout();
         Drain {
-            spool: limits.map(Spool::new),
+            spool: limits.map(|limits| Spool::new(limits, Some(room))),
             flush_delay: line.flush_delay,
             flush_limit: line.flush_limit,
             patience: patience.unwrap_or_else(|| request.server().timeout()),
@@ -84,6 +98,7 @@ impl<'a> Drain<'a> {
             since: None,
             complete: false,
             moved: Instant::now(),
+            held: Duration::ZERO,
             warned: false,
         }
     }
@@ -126,7 +141,12 @@ impl<'a> Drain<'a> {
                 self.warn(host, "The buffer for a response to a slow client is full");
             }
             let left = self.patience.saturating_sub(self.moved.elapsed());
-            let ready = exchange.wait(socket, !full, left);
+            let others = self.spool.as_ref().is_some_and(Spool::is_over);
+            let asked = Instant::now();
+            let ready = exchange.wait(socket, !full, if others { left.min(LOOK) } else { left });
+            if full && self.spool.as_ref().is_some_and(Spool::has_failed) {
+                self.hold(host, asked.elapsed())?;
+            }
             if ready.other {
                 self.moved = Instant::now();
                 if waiting {
@@ -147,6 +167,19 @@ impl<'a> Drain<'a> {
         }
     }
 
+    /// The worker has waited so much longer, since a disk is full or the like: it has other things
+    /// to do, so there is an end to that.
+    fn hold(&mut self, host: &RequestHost<'_, '_>, time: Duration) -> Result<(), Fault> {
+        self.held += time;
+        if self.held < self.patience {
+            return Ok(());
+        }
+        let text = "A response to a slow client is cut short: it cannot be buffered in a file, and \
+                    its process has waited for as long as a client may.";
+        log::text(host.request(), Level::Error, text);
+        Err(Fault::new(FaultKind::ClientGone, "the client is too slow"))
+    }
+
     /// Something waits for a stream.
     fn turn_of_stream(
         &mut self,
@@ -159,7 +192,43 @@ impl<'a> Drain<'a> {
         if collects && exchange.is_ready(PAUSE) {
             return Ok(());
         }
-        self.write_out(host)
+        self.write_beside(exchange, host)
+    }
+
+    /// [`Drain::write_out`], while another thread takes in what comes of the body.
+    fn write_beside(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        host: &mut RequestHost<'_, '_>,
+    ) -> Result<(), Fault> {
+        let Some(spool) = self.spool.take() else { return self.write_out(host) };
+        let beside = Beside { spool: Mutex::new(spool), over: AtomicBool::new(false) };
+        let written = thread::scope(|scope| {
+            let _over = Over(&beside.over);
+            // Without a thread the worker waits.
+            let builder = thread::Builder::new().name("wsgi-drain".to_owned()).stack_size(STACK);
+            let _ = builder.spawn_scoped(scope, || beside.take_in(exchange));
+            let mut room = [0; PIECE];
+            loop {
+                let count = beside.spool().take(&mut room).map_err(unreadable)?;
+                if count == 0 {
+                    return if self.pending { self.flush(host) } else { Ok(()) };
+                }
+                let asked = Instant::now();
+                self.send(host, room.get(..count).unwrap_or_default(), Flags::NONE)?;
+                if beside.spool().has_failed() {
+                    self.hold(host, asked.elapsed())?;
+                }
+            }
+        });
+        let spool = beside.spool.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.since = (!spool.is_empty()).then(Instant::now);
+        self.pending |= !spool.is_empty();
+        if spool.has_failed() {
+            self.warn(host, "A response to a slow client cannot be buffered in a file");
+        }
+        self.spool = Some(spool);
+        written
     }
 
     /// Passes on a part of the body.
@@ -207,19 +276,25 @@ impl<'a> Drain<'a> {
         if self.stays {
             self.write_out(host)?;
         }
-        let Some(spool) = self.spool.take() else { return host.respond(None, &[], Flags::END) };
-        let Rest { head, file, tail } = spool.rest();
-        // What comes before a file is not kept, lest it be copied once more.
-        if let Some((file, from, length)) = file {
-            respond(host, head, Flags::NONE)?;
-            let flags = if tail.is_empty() { Flags::END } else { Flags::NONE };
-            let there = host.send_file(None, file, from, length, flags)?;
-            if there != length {
+        let Some(mut spool) = self.spool.take() else {
+            return host.respond(None, &[], Flags::END);
+        };
+        if let Some(room) = spool.take_room().filter(|_| !spool.is_empty()) {
+            // What the server is given stays with the request until the client has it.
+            host.request().pool().keep(room);
+        }
+        if spool.in_memory() > LITTLE {
+            // Without a file the server waits.
+            let _ = spool.settle();
+        }
+        let Rest { head, files, tail } = spool.rest();
+        respond(host, head, Flags::NONE)?;
+        host.allow_sendfile();
+        for (fd, from, length) in files.into_iter().flatten() {
+            if host.send_file(None, fd, from, length, Flags::NONE)? != length {
                 return Err(Fault::new(FaultKind::Other, "a file of buffered data has shrunk"));
             }
-            return if tail.is_empty() { Ok(()) } else { respond(host, tail, Flags::END) };
         }
-        respond(host, head, Flags::NONE)?;
         respond(host, tail, Flags::END)
     }
 
@@ -248,10 +323,7 @@ impl<'a> Drain<'a> {
 
     fn take(&mut self, room: &mut [u8]) -> Result<usize, Fault> {
         let Some(spool) = &mut self.spool else { return Ok(0) };
-        let taken = spool.take(room).map_err(|error| Fault {
-            errno: error.raw_os_error().unwrap_or(0),
-            ..Fault::new(FaultKind::Other, "buffered data cannot be read")
-        });
+        let taken = spool.take(room).map_err(unreadable);
         if spool.is_empty() {
             self.since = None;
         }
@@ -296,8 +368,8 @@ impl<'a> Drain<'a> {
         self.spool.as_ref().is_none_or(Spool::is_empty)
     }
 
-    fn is_full(&self) -> bool {
-        self.spool.as_ref().is_some_and(Spool::is_full)
+    fn is_full(&mut self) -> bool {
+        self.spool.as_mut().is_some_and(Spool::is_full)
     }
 
     /// Whether the server can be given so many more bytes without waiting for the client.
@@ -333,6 +405,56 @@ impl<'a> Drain<'a> {
             let text = format!("{text}; the process waits for the client.");
             log::text(host.request(), Level::Warning, &text);
         }
+    }
+}
+
+/// What two threads share while one of them waits for the client.
+struct Beside<'a> {
+    spool: Mutex<Spool<'a>>,
+    /// The client has all there was.
+    over: AtomicBool,
+}
+
+impl<'a> Beside<'a> {
+    fn spool(&self) -> MutexGuard<'_, Spool<'a>> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in parts of the body, until something else comes or it is over.
+    fn take_in(&self, exchange: &mut Exchange<'_>) {
+        while !self.over.load(Ordering::Acquire) {
+            if self.spool().is_full() {
+                thread::sleep(GLANCE);
+                continue;
+            }
+            if !exchange.is_ready(GLANCE) {
+                continue;
+            }
+            match exchange.is_body_next() {
+                Some(true) => {}
+                Some(false) => return,
+                None => continue,
+            }
+            let Ok(Event::Body { bytes, .. }) = exchange.next_event() else { return };
+            // It is in, and what is wrong is said by the other thread.
+            let _ = self.spool().push(bytes);
+        }
+    }
+}
+
+/// Says that it is over, however that came.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn unreadable(error: io::Error) -> Fault {
+    Fault {
+        errno: error.raw_os_error().unwrap_or(0),
+        ..Fault::new(FaultKind::Other, "buffered data cannot be read")
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn pass(
     let Some((child, line)) = line(known) else {
         return failure::not_run(host, known);
     };
-    let mut upload = match Upload::receive(host, body, buffering.requests) {
+    let room = || child.room(&line.group, line.buffer_limit);
+    let mut upload = match Upload::receive(host, body, buffering.requests, room) {
         Ok(upload) => upload,
         Err(fault) => return failure::no_body(host, &fault),
     };
@@ -75,7 +76,7 @@ pub(crate) fn pass(
     };
     let connection = host.request().connection();
     let before = line.client_timeout.and_then(|timeout| connection.set_timeout(timeout));
-    let drain = Drain::new(host, buffering.responses, line);
+    let drain = Drain::new(host, buffering.responses, line, room());
     let status = relay(known, line, exchange, &mut upload, drain, host);
     // The connection may have other requests to come.
     before.map(|before| connection.set_timeout(before));

@@ -8,17 +8,19 @@
 
 use std::fs::File;
 
+use daemon::client::Room;
 use daemon::wire::MAX_INLINE;
 use engine_api::{Fault, FaultKind, Host};
-use httpd_sys::Level;
 
 use super::pass::Body;
 use super::spool::{Limits, Spool};
 use crate::host::RequestHost;
-use crate::log;
 
 /// A body of so many bytes travels with the request in any case.
 const SMALL: usize = 16 << 10;
+/// What is answered if the disk has no room for it: a process would wait for the client.
+/// <https://www.rfc-editor.org/rfc/rfc4918#section-11.5>
+const INSUFFICIENT_STORAGE: u16 = 507;
 /// What is read before it is put away: a file takes few large parts better than many small ones.
 const PART: usize = 64 << 10;
 
@@ -40,6 +42,7 @@ impl<'a> Upload<'a> {
         host: &mut RequestHost<'_, '_>,
         body: Body,
         limits: Option<Limits<'a>>,
+        room: impl FnOnce() -> Room<'static>,
     ) -> Result<Upload<'a>, Fault> {
         if body.length == Some(0) {
             return Ok(Upload { small: Some(Vec::new()), spool: None, ended: true });
@@ -53,7 +56,7 @@ impl<'a> Upload<'a> {
         let Some(limits) = limits.filter(|_| !body.waits) else {
             return Ok(Upload { small: None, spool: None, ended: false });
         };
-        let mut spool = Spool::new(limits);
+        let mut spool = Spool::new(limits, Some(room()));
         if body.length.is_some_and(|length| length > limits.memory as u64) {
             spool.begin_in_file();
         }
@@ -75,7 +78,8 @@ impl<'a> Upload<'a> {
                 Some(0) => return Err(incomplete()),
                 Some(count) => filled += count,
                 None => {
-                    let mut spool = Spool::new(Limits { memory: length, file: 0, directory: None });
+                    let mut spool =
+                        Spool::new(Limits { memory: length, file: 0, directory: None }, None);
                     // Memory takes it.
                     let _ = spool.push(bytes.get(..filled).unwrap_or_default());
                     return Ok(Upload { small: None, spool: Some(spool), ended: false });
@@ -141,13 +145,11 @@ fn fill(host: &mut RequestHost<'_, '_>, body: Body, spool: &mut Spool<'_>) -> Re
         if ended && body.length.is_some() {
             return Err(incomplete());
         }
-        if let Err(error) = spool.push(part.get(..filled).unwrap_or_default()) {
-            let text = format!(
-                "The body of a request cannot be buffered in a file: {error}; \
-                 the process waits for the client."
-            );
-            log::text(host.request(), Level::Warning, &text);
-        }
+        spool.push(part.get(..filled).unwrap_or_default()).map_err(|error| Fault {
+            errno: error.raw_os_error().unwrap_or(0),
+            status: INSUFFICIENT_STORAGE,
+            ..Fault::new(FaultKind::Other, "it cannot be buffered in a file")
+        })?;
     }
     Ok(true)
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod http2;
+mod room;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -35,6 +38,13 @@ def events():
         yield ('data: %.6f\n\n' % time.time()).encode()
         time.sleep(0.1)
 
+def slow(blocks):
+    for number in range(blocks):
+        yield BLOCK
+        time.sleep(0.02)
+    with lock:
+        counts['done'] += 1
+
 def endless():
     while True:
         yield BLOCK
@@ -55,6 +65,12 @@ def application(environ, start_response):
     if path == '/chunked':
         start_response('200 OK', headers)
         return big(128, False)
+    if path == '/slow':
+        start_response('200 OK', headers)
+        return slow(64)
+    if path == '/gigabyte':
+        start_response('200 OK', headers)
+        return big(16384, False)
     if path == '/cut':
         start_response('200 OK', headers)
         return big(64, True)
@@ -209,6 +225,8 @@ fn eight_slow_uploads_and_eight_slow_readers() {
     let most = probes[probes.len() * 95 / 100];
     assert!(most <= Duration::from_millis(50) + file, "{most:?}, a file {file:?}");
     let worst = probes[probes.len() - 1];
+    let middle = probes[probes.len() / 2];
+    matrix::note(&format!("a request takes {middle:?}, {most:?}, at worst {worst:?}"));
     assert!(worst < Duration::from_secs(1) + file, "{worst:?}, a file {file:?}");
 
     stop.store(true, Ordering::Relaxed);
@@ -433,12 +451,24 @@ fn lateness(lines: impl BufRead) -> Vec<Duration> {
     late
 }
 
+/// Has events that were late come once more, since a machine with other things to do is late with
+/// everything now and then.
 #[track_caller]
-fn expect_in_time(mut late: Vec<Duration>, file: Duration) {
-    assert_eq!(late.len(), 15);
-    late.sort();
-    assert!(late[13] <= Duration::from_millis(20) + file, "{late:?}, a file {file:?}");
-    assert!(late[14] < Duration::from_millis(90) + file, "{late:?}, a file {file:?}");
+fn expect_in_time(server: &Server, attempt: impl Fn() -> Vec<Duration>) {
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let file = worst_of_a_file(server);
+        let mut late = attempt();
+        assert_eq!(late.len(), 15);
+        late.sort();
+        matrix::note(&format!("events are late by {:?}, {:?}", late[7], late[14]));
+        let nearly_all = late[13] <= Duration::from_millis(20) + file;
+        if nearly_all && late[14] < Duration::from_millis(90) + file {
+            return;
+        }
+        all.push((late, file));
+    }
+    panic!("{all:?}");
 }
 
 #[test]
@@ -451,11 +481,12 @@ fn server_sent_events_arrive_as_they_are_yielded() {
             }
         };
         timed(&server, "/");
-        let file = worst_of_a_file(&server);
-        let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(head("GET", "/events", &[], 0).as_bytes()).unwrap();
-        expect_in_time(lateness(BufReader::new(stream)), file);
+        expect_in_time(&server, || {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.write_all(head("GET", "/events", &[], 0).as_bytes()).unwrap();
+            lateness(BufReader::new(stream))
+        });
         server.stop();
     }
 }
@@ -469,38 +500,6 @@ fn curl() -> Option<Command> {
     let mut curl = Command::new("curl");
     curl.args(["--http2-prior-knowledge", "-sS", "-N", "--max-time", "20"]);
     Some(curl)
-}
-
-#[test]
-fn over_http_2() {
-    let Some(mut curl) = curl().filter(|_| Setup::get().loadable("mod_http2").is_some()) else {
-        matrix::skip("HTTP/2", "there is no mod_http2, or no curl for it");
-        return;
-    };
-    let server = site().module("mod_http2").conf("Protocols h2c http/1.1").start();
-    timed(&server, "/");
-    let file = worst_of_a_file(&server);
-    let url = format!("http://{}", server.address());
-    let mut child = curl.arg(format!("{url}/events")).stdout(Stdio::piped()).spawn().unwrap();
-    expect_in_time(lateness(BufReader::new(child.stdout.take().unwrap())), file);
-    assert!(child.wait().unwrap().success());
-
-    // A stream whose client takes nothing for a while.
-    let mut child = self::curl()
-        .unwrap()
-        .args(["--limit-rate", "1500"])
-        .arg(format!("{url}/big"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    await_counts(&server, (1, 0));
-    timed(&server, "/");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let output = self::curl().unwrap().arg(format!("{url}/big")).output().unwrap();
-    assert_eq!(output.stdout.len(), BIG);
-    expect_pattern(&output.stdout);
-    server.stop();
 }
 
 #[test]
@@ -551,14 +550,16 @@ fn through_filters_that_keep_data() {
         expect_pattern(&body);
     }
     // Events are not kept by them either.
-    let file = worst_of_a_file(&server);
-    let mut child = Command::new("curl")
-        .args(["-k", "-sS", "-N", "--http1.1", "--max-time", "20"])
-        .arg(format!("https://127.0.0.1:{port}/events"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    expect_in_time(lateness(BufReader::new(child.stdout.take().unwrap())), file);
-    assert!(child.wait().unwrap().success());
+    expect_in_time(&server, || {
+        let mut child = Command::new("curl")
+            .args(["-k", "-sS", "-N", "--http1.1", "--max-time", "20"])
+            .arg(format!("https://127.0.0.1:{port}/events"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let late = lateness(BufReader::new(child.stdout.take().unwrap()));
+        assert!(child.wait().unwrap().success());
+        late
+    });
     server.stop();
 }
