@@ -91,6 +91,7 @@ pub(super) fn ask(
         // It was loaded just now.
         reload: false,
         lower_case: preload.lower_case,
+        measure: false,
     };
     let mut nobody = Nobody::default();
     let reply = Client::with(&host::TABLE, &mut nobody, |client| {
