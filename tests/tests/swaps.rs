@@ -36,6 +36,7 @@ def application(environ, start_response):
             raise RuntimeError('not today')
         start_response(WARM, [])
         return [b'warm']
+    time.sleep(0.005)
     start_response('200 OK', [])
     return [('%s %d' % (VERSION, os.getpid())).encode()]
 "#;
@@ -100,6 +101,15 @@ impl Served {
         let all = std::fs::read_to_string(&self.notes).unwrap_or_default();
         let mine = all.lines().filter(|line| line.split(' ').next() == Some(word));
         mine.map(str::to_owned).collect()
+    }
+
+    /// Has each of the processes load the script: one that has not takes what is there.
+    #[track_caller]
+    fn load_all(&self, processes: usize) {
+        let load = Load::start(self.server.address(), 4, "/", |response| response.status == 200);
+        let loaded = wait_for(SOON, || (self.notes("loaded").len() == processes).then_some(()));
+        load.finish();
+        assert!(loaded.is_some(), "{:?}", self.notes("loaded"));
     }
 
     #[track_caller]
@@ -167,7 +177,7 @@ fn the_application_is_told_its_generation_and_why_it_ends() {
 #[test]
 fn new_processes_answer_a_request_before_they_get_any() {
     let served = Served::start("warm-up=https://example.org:8443/ready%20now?x=1 processes=2", &V1);
-    let _ = served.version();
+    served.load_all(2);
     assert!(served.notes("warm").is_empty(), "nothing was loaded before the first request");
     served.deploy(&V2);
     let second = served.await_version("v2");
@@ -229,12 +239,8 @@ fn most_loading(notes: &str) -> usize {
 fn one_after_another_or_all_at_once() {
     for (swap, most) in [("rolling", 1), ("overlap", 3)] {
         let served = Served::start(&format!("processes=3 swap={swap}"), &V1);
-        let old = wait_for(SOON, || {
-            let all = served.server.workers(GROUP);
-            let _ = served.version();
-            (all.len() == 3).then_some(all)
-        });
-        let old = old.unwrap();
+        served.load_all(3);
+        let old = served.server.workers(GROUP);
         std::fs::remove_file(&served.notes).unwrap();
         served.deploy(&Script { version: "v2", import: 0.5, ..V1 });
         // With `rolling` there is a mix of both for a while.

@@ -1,13 +1,13 @@
 //! What waits for slow clients has its limits: of the disk, of the group, of memory. And it needs no
 //! thread of Apache's.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::http::{End, head};
-use tests::process::wait_for;
+use tests::http::head;
 use tests::{Mpm, Site, matrix};
 
 use super::{
@@ -51,21 +51,31 @@ fn a_full_disk_is_told_and_holds_up_nobody_for_long() {
     // One that finds room is not.
     let _ = server.post("/upload", "text/plain", &vec![b'x'; 500 << 10]).with_status(200);
 
-    // As many responses as there are threads, to clients that take nothing.
+    // As many responses as there are threads, to clients that take a little now and then.
     let begun = Instant::now();
-    let clients: Vec<_> = (0..4).map(|_| reader(server.address(), "/chunked")).collect();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = reader(server.address(), "/chunked");
+            thread::spawn(move || {
+                let (mut all, mut room) = (Vec::new(), vec![0; 16 << 10]);
+                loop {
+                    match client.stream().read(&mut room) {
+                        Ok(0) | Err(_) => return all,
+                        Ok(count) => all.extend_from_slice(&room[..count]),
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+            })
+        })
+        .collect();
     thread::sleep(Duration::from_millis(500));
     timed(&server, "/");
     let time = begun.elapsed();
     assert!(time < Duration::from_secs(8), "{time:?}");
     // None of them looks complete.
-    let cut = || server.log().matching("is cut short: it cannot be buffered").len();
-    let all_cut = wait_for(Duration::from_secs(10), || (cut() == 4).then_some(()));
-    assert!(all_cut.is_some(), "{} of 4", cut());
-    for mut client in clients {
-        let response = client.response("GET").unwrap().with_status(200);
-        assert_eq!(response.end, End::Cut);
-        expect_pattern(&response.body);
+    for client in clients {
+        let got = client.join().unwrap();
+        assert!(got.len() < BIG && !got.ends_with(b"0\r\n\r\n"), "{}", got.len());
     }
     for line in ["cannot be buffered in a file: No space", "is cut short: it cannot be buffered"] {
         server.log().expect(line);
