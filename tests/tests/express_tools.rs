@@ -274,3 +274,59 @@ fn gdb_has_apache_on_the_terminal() {
     server.ended();
     server.nothing_is_left();
 }
+
+/// A shell script for Apache's variables, rewrite rules, another virtual host, logs by name.
+#[test]
+fn files_of_ones_own_take_part() {
+    let package = package();
+    package.write(
+        "app.py",
+        "import os\ndef application(environ, start_response):\n    \
+         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+         return [('%s|%s|%s' % (os.environ.get('GREETING'), environ['PATH_INFO'],\n            \
+         environ.get('REMOTE_USER'))).encode()]\n",
+    );
+    package.write("my.env", "export GREETING=\"from a script\"\n");
+    package.write("my.rewrite", "RewriteRule ^old$ /new [R=301,L]\n");
+    package.write(
+        "beat.py",
+        "import time\nprint('the service speaks', flush=True)\nwhile True:\n    time.sleep(1)\n",
+    );
+    package.write(
+        "who.py",
+        "import hashlib\ndef get_realm_hash(environ, user, realm):\n    \
+         if user == 'ada':\n        \
+         return hashlib.md5(f'{user}:{realm}:one'.encode()).hexdigest()\n",
+    );
+    let inner = Express::new(&package, "inner").start(&["app.py"]);
+    let behind = format!("http://{}/", inner.address());
+    let words = "app.py --envvars-script my.env --rewrite-rules my.rewrite --startup-log \
+                 --service-script beat beat.py --service-log-file beat beat.log \
+                 --auth-type Digest --auth-user-script who.py --proxy-virtual-host other.test";
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.push(&behind);
+    let server = Express::new(&package, "own files").start(&words);
+
+    let curl = |more: &[&str], path: &str| {
+        let mut command = std::process::Command::new("curl");
+        command.args(["--silent", "--digest", "--max-time", "20", "--write-out", " %{http_code}"]);
+        command.args(more).arg(format!("http://{}{path}", server.address()));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(curl(&["--user", "ada:one"], "/x"), "from a script|/x|ada 200");
+    assert!(curl(&["--user", "ada:two"], "/x").ends_with(" 401"));
+    let moved = curl(&["--user", "ada:one", "--include"], "/old");
+    assert!(moved.ends_with(" 301") && moved.contains("/new\r\n"), "{moved}");
+    let other = curl(&["--user", "ada:one", "--header", "Host: other.test"], "/through");
+    assert_eq!(other, "None|/through|None 200");
+
+    let log = server.root.join("beat.log");
+    let seen = wait_for(Duration::from_secs(20), || {
+        fs::read_to_string(&log).ok()?.contains("the service speaks").then_some(())
+    });
+    assert!(seen.is_some(), "{}", server.log().text());
+    assert!(server.root.join("startup_log").exists());
+    server.log().expect("AH01794: user ada: password mismatch");
+    server.stop();
+    inner.stop();
+}
