@@ -26,8 +26,10 @@ const ROUNDS: u32 = 3;
 /// Descriptors of this process besides the connections.
 const OTHERS: u64 = 200;
 
-/// Lets a connection be idle for the time of a round, and Apache accept that many.
-const LINES: &str = "KeepAliveTimeout 300\nAsyncRequestWorkerFactor 1000\n";
+/// Lets a connection be idle for the time of a round, and Apache accept that many. The event MPM closes
+/// all that are idle when all its threads are busy, so there are more threads than busy connections.
+const LINES: &str = "KeepAliveTimeout 300\nAsyncRequestWorkerFactor 1000\n\
+    ThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\nMaxSpareThreads 32\n";
 
 type Lines = fn(&Lab) -> Result<String>;
 

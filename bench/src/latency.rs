@@ -67,13 +67,14 @@ const ASKED: &[Asked] = &[
 
 fn embedded(lab: &Lab, interval: &str) -> Result<Running> {
     let lines = configs::embedded(lab, lab.module()?, "app.py");
-    lab.httpd("latency", &format!("{lines}WSGISwitchInterval {interval}\n"))
+    lab.httpd(&format!("embedded-{interval}"), &format!("{lines}WSGISwitchInterval {interval}\n"))
 }
 
 fn daemon(lab: &Lab, interval: &str) -> Result<Running> {
     let options = format!("switch-interval={interval}");
-    let group = Group { name: "latency", processes: 1, threads: 16, options: &options };
-    lab.httpd("latency", &configs::daemon(lab, lab.module()?, "app.py", &group)?)
+    let name = format!("daemon-{interval}");
+    let group = Group { name: &name, processes: 1, threads: 16, options: &options };
+    lab.httpd(&name, &configs::daemon(lab, lab.module()?, "app.py", &group)?)
 }
 
 /// What one of them gave.
@@ -131,7 +132,9 @@ pub(crate) fn run(lab: &Lab) -> String {
             }
             Err(error) => {
                 eprintln!("{name}: {error:#}");
-                writeln!(text, "| {name} | {interval} | {error} | - | - | - | - |")
+                let error = format!("{error:#}");
+                let first = error.lines().next().unwrap_or_default();
+                writeln!(text, "| {name} | {interval} | {first} | - | - | - | - |")
             }
         };
     }

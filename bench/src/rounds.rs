@@ -146,7 +146,12 @@ fn start(lab: &Lab, contestant: &Contestant) -> Result<Running> {
 
 /// Waits until it serves: a front end answers before what is behind it does.
 pub(crate) fn wait(server: &mut Running) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(20);
+    wait_within(server, Duration::from_secs(20))
+}
+
+/// The same with another limit.
+pub(crate) fn wait_within(server: &mut Running, limit: Duration) -> Result<()> {
+    let end = Instant::now() + limit;
     loop {
         server.check()?;
         match ask(server.port, "/hello", None, b"Hello, world!") {
