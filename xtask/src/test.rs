@@ -193,7 +193,9 @@ fn instructions(
     }
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "bench", "--", "--instructions"]);
-    command.args(["--only", "ours-embedded,ours-daemon-worker", "--python"]).arg(&python.prefix);
+    command
+        .args(["--only", "ours-embedded,ours-daemon-apache,ours-daemon-worker", "--python"])
+        .arg(&python.prefix);
     machine_env(&mut command, machine, None);
     steps.command("instructions per request", &mut command)
 }
