@@ -213,3 +213,18 @@ fn a_child_that_is_closed_to_applications_does_not_report() {
     server.log().refuse("Telemetry reporter started");
     server.stop();
 }
+
+/// Each interval has one reader.
+#[test]
+fn numbers_that_are_reported_are_nobody_elses() {
+    for mode in [Mode::Embedded, Mode::Daemon] {
+        let (server, mut reader) = serve(mode, "");
+        for _ in 0..3 {
+            assert_eq!(server.get("/?metrics").text(), "(None, None)");
+        }
+        while requests(&reader) < 3 {
+            reader.kind(SAMPLE);
+        }
+        server.stop();
+    }
+}

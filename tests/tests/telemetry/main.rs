@@ -42,6 +42,10 @@ def application(environ, start_response):
     elif what == 'callbacks':
         start_response('200 OK', [])
         return [repr([getattr(it, '__name__', it) for it in gc.callbacks]).encode()]
+    elif what == 'metrics':
+        mod_wsgi.start_recording_metrics()
+        start_response('200 OK', [])
+        return [repr((mod_wsgi.request_metrics(), mod_wsgi.process_metrics())).encode()]
     elif what == 'stream':
         write = start_response('202 Accepted', [])
         environ['wsgi.input'].read()
