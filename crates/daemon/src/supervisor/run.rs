@@ -151,6 +151,7 @@ impl Supervisor {
             let ticks = self.groups.values().filter_map(|group| group.next_tick(now));
             let next = ticks.chain(self.stopping.filter(|until| *until > now)).min();
             let wait = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+            let wait = if self.is_ending_unseen() { wait.min(SOON) } else { wait };
             // Rounded up, so that what is due is due.
             let wait = wait + Duration::from_millis(1);
             let timeout = rustix::event::Timespec {
@@ -199,6 +200,9 @@ impl Supervisor {
             self.looked = now;
             self.look_around(now);
         }
+        if self.is_ending_unseen() {
+            self.find_ended();
+        }
         for group in self.groups.values_mut() {
             // Draining ones are looked at each time, as they are asked for by the tick they need.
             if group.next_tick(now).is_some_and(|at| at <= now + SOON) {
@@ -238,18 +242,7 @@ impl Supervisor {
         if self.parent_watch.has_ended() || !is_child_of(self.parent_watch.pid()) {
             self.stop(STOP);
         }
-        // Where there are no pidfds.
-        let ended: Vec<u32> = self
-            .machine
-            .processes
-            .iter()
-            .filter(|(_, process)| process.watch.fd().is_none() && !process.child)
-            .filter(|(_, process)| process.watch.has_ended())
-            .map(|(number, _)| *number)
-            .collect();
-        for number in ended {
-            self.finish(number, Exit::Unknown);
-        }
+        self.find_ended();
         let lost: Vec<(u32, u32)> = self
             .machine
             .processes
@@ -276,6 +269,27 @@ impl Supervisor {
         if !self.is_stopping() {
             self.groups.retain(|_, group| !group.is_over());
         }
+    }
+
+    /// Where there are no pidfds: processes that have ended and are not our children.
+    fn find_ended(&mut self) {
+        let ended: Vec<u32> = self
+            .machine
+            .processes
+            .iter()
+            .filter(|(_, process)| process.watch.fd().is_none() && !process.child)
+            .filter(|(_, process)| process.watch.has_ended() || process.watch.is_zombie())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            self.finish(number, Exit::Unknown);
+        }
+    }
+
+    /// Whether a process has closed its control socket that nobody tells us the end of.
+    fn is_ending_unseen(&self) -> bool {
+        let mut all = self.machine.processes.values();
+        all.any(|process| process.lost.is_some() && process.watch.fd().is_none())
     }
 
     /// Requests that take too long. Their worker may have limits of its own and better manners; but it

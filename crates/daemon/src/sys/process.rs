@@ -70,6 +70,15 @@ impl Watch {
         }
     }
 
+    /// Whether the process has ended and only waits for somebody to ask how. For a process that is
+    /// not our child, where [`Self::has_ended`] cannot tell.
+    pub(crate) fn is_zombie(&self) -> bool {
+        let stat = std::fs::read(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Behind the name, which may be anything: proc_pid_stat(5).
+        let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.get(1));
+        matches!(state, Some(b'Z' | b'X'))
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match &self.pidfd {
@@ -231,6 +240,7 @@ mod tests {
                 }
                 sleep(Duration::from_millis(10));
             }
+            assert!(watch.is_zombie());
             assert_eq!(reap(pid).unwrap().to_string(), said);
             assert_eq!(reap(pid), Some(Exit::Unknown));
             assert!(Watch::new(pid).unwrap().is_none());
@@ -241,7 +251,7 @@ mod tests {
     fn a_running_process_can_be_signalled() {
         let child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         let watch = Watch::new(child.id() as i32).unwrap().unwrap();
-        assert!(!watch.has_ended());
+        assert!(!watch.has_ended() && !watch.is_zombie());
         assert_eq!(reap(watch.pid()), None);
         watch.signal(Signal::TERM).unwrap();
         while !watch.has_ended() {
