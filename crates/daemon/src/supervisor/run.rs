@@ -517,7 +517,7 @@ impl Supervisor {
             let machine = &mut self.machine;
             match FromWorker::decode(&buffer[..length]) {
                 Ok(FromWorker::Ready) => group.on_ready(slot, now, machine),
-                Ok(FromWorker::Loaded(key)) => group.on_loaded(slot, key),
+                Ok(FromWorker::Loaded(key)) => group.on_loaded(slot, key, now),
                 Ok(FromWorker::Failed { key, text }) => {
                     if group.on_failed(slot, key) {
                         let text = String::from_utf8_lossy(text);

@@ -13,28 +13,29 @@ pub(super) struct Signals {
     fd: OwnedFd,
 }
 
-/// To end, and that a child has ended; the others are not for us, and must not end us either: a
+/// Faults of this program, which end it. All others are held back, to be read: two of them say that it
+/// is to end, one that a child has ended, and the rest are not for us and must not end us either: a
 /// terminal may be closed, and somebody may mean the server.
-const HELD: [libc::c_int; 7] = [
-    libc::SIGTERM,
-    libc::SIGINT,
-    libc::SIGCHLD,
-    libc::SIGHUP,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGPIPE,
+const FAULTS: [libc::c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
 ];
 
 impl Signals {
     /// Holds signals back from now on.
     pub(super) fn new() -> io::Result<Signals> {
-        // SAFETY: all zeroes is storage for a set, which sigemptyset makes one; the calls change
+        // SAFETY: all zeroes is storage for a set, which sigfillset makes one; the calls change
         // this process only, and signalfd makes a descriptor that is ours.
         unsafe {
             let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut set);
-            for signal in HELD {
-                libc::sigaddset(&mut set, signal);
+            libc::sigfillset(&mut set);
+            for signal in FAULTS {
+                libc::sigdelset(&mut set, signal);
             }
             if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
                 return Err(io::Error::last_os_error());

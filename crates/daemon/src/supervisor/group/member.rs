@@ -42,6 +42,9 @@ pub(super) struct Member {
     pub(super) ready: Option<Instant>,
     /// It wants to be replaced.
     pub(super) retiring: Option<Retire>,
+    /// How many of the things to load were known when it was started; no number for one that was
+    /// taken over.
+    pub(super) loads: Option<usize>,
     /// It could not load something that it should.
     pub(super) failed: bool,
 }

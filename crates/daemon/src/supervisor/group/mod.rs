@@ -67,6 +67,8 @@ pub(super) struct Group {
     backoff: Backoff,
     /// What has been loaded, and new workers load before they are ready.
     loads: Vec<Vec<u8>>,
+    /// When something was added to it last.
+    learned: Option<Instant>,
     /// What the processes of a generation could not load.
     failed: (u32, Vec<Vec<u8>>),
     /// A change that could not be loaded, or not yet.
@@ -104,6 +106,7 @@ impl Group {
             wanted: None,
             backoff: Backoff::default(),
             loads: Vec::new(),
+            learned: None,
             failed: (0, Vec::new()),
             bad: None,
             stopping: None,
@@ -138,6 +141,7 @@ impl Group {
             started: now,
             ready: Some(now),
             retiring: None,
+            loads: None,
             failed: false,
         };
         if member.config != self.config_number {
@@ -280,10 +284,11 @@ impl Group {
     }
 
     /// A worker has loaded something.
-    pub(super) fn on_loaded(&mut self, slot: u32, key: &[u8]) {
+    pub(super) fn on_loaded(&mut self, slot: u32, key: &[u8], now: Instant) {
         let known = self.members.contains_key(&slot);
         if known && self.loads.len() < MAX_LOADS && !self.loads.iter().any(|other| other == key) {
             self.loads.push(key.to_vec());
+            self.learned = Some(now);
         }
     }
 

@@ -59,6 +59,7 @@ impl Group {
                     started: now,
                     ready: None,
                     retiring: None,
+                    loads: Some(self.loads.len()),
                     failed: false,
                 };
                 self.members.insert(slot, member);

@@ -227,10 +227,31 @@ fn a_spare_takes_over_at_once() {
 }
 
 #[test]
+fn a_spare_that_has_loaded_less_is_renewed() {
+    let mut scene = Scene::running(config::Group { spare: 1, ..shape(1) });
+    scene.group.on_loaded(10, b"app", scene.now);
+    scene.pass(500);
+    scene.group.on_loaded(10, b"admin", scene.now);
+    scene.pass(900);
+    assert_eq!(scene.in_state(State::Spare), [11], "others may be loaded just now");
+    scene.pass(200);
+    scene.quitters_end();
+    scene.ready();
+    assert_eq!(scene.routed(), [10]);
+    let spares = scene.in_state(State::Spare);
+    assert_eq!(spares.len(), 1);
+    // Once it has all there is, it stays, also when the others say it again.
+    scene.group.on_loaded(10, b"app", scene.now);
+    scene.pass(5000);
+    assert_eq!(scene.in_state(State::Spare), spares);
+    assert!(scene.in_state(State::Starting).is_empty());
+}
+
+#[test]
 fn a_reload_starts_new_ones_flips_and_drains_the_old() {
     let mut scene = Scene::running(shape(2));
-    scene.group.on_loaded(10, b"app");
-    scene.group.on_loaded(11, b"app");
+    scene.group.on_loaded(10, b"app", scene.now);
+    scene.group.on_loaded(11, b"app", scene.now);
     scene.reload(10, 7);
     scene.reload(11, 7);
     scene.swap();

@@ -9,6 +9,9 @@ use super::member::{Member, Phase};
 use super::{Group, deadline};
 use crate::control::{QuitReason, Retire};
 
+/// When nothing new has been loaded for so long, spares are renewed that have not loaded what there is.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How often a draining worker is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -56,6 +59,15 @@ impl Group {
                 let limit = self.config.interval;
                 if !limit.is_zero() && member.ready.is_some_and(|ready| now - ready >= limit) {
                     self.retire(slot, Retire::Interval, now, fx);
+                } else if member.phase == Phase::Spare
+                    && member.loads.is_some_and(|count| count < self.loads.len())
+                    && self.learned.is_some_and(|at| now - at >= QUIET)
+                    && self.swap.is_none()
+                    && self.wanted.is_none()
+                {
+                    // It was there before a request made the others load something: it would not be
+                    // ready for one.
+                    self.end(slot, QuitReason::Replaced, now, fx);
                 }
             }
             Phase::Draining(until) => {

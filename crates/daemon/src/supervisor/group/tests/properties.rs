@@ -60,7 +60,7 @@ impl Scene {
         match what {
             Happens::Ready(slot) => group.on_ready(at(slot), now, fx),
             Happens::Failed(slot) => drop(group.on_failed(at(slot), b"key")),
-            Happens::Loaded(slot, key) => group.on_loaded(at(slot), &[*key]),
+            Happens::Loaded(slot, key) => group.on_loaded(at(slot), &[*key], now),
             Happens::Reload(slot, version) => {
                 group.on_reload(at(slot), b"key", (*version).into(), now, fx);
             }
