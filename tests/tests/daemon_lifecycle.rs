@@ -231,6 +231,30 @@ fn full_restarts() {
 }
 
 #[test]
+fn signals_to_the_supervisor() {
+    let server = site(Mpm::Event).start();
+    let first = pid(&server);
+    let supervisor = server.supervisor();
+    // Those that mean something to Apache, or to workers, mean nothing to it.
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::ALARM, Signal::PIPE] {
+        supervisor.signal(signal);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.supervisor(), supervisor);
+    assert_eq!(pid(&server), first);
+    // It ends in order, and so do its workers; the server has another one.
+    supervisor.signal(Signal::TERM);
+    supervisor.await_end();
+    Process { pid: first }.await_end();
+    server.log().expect("The process supervisor has died; starting another one.");
+    let next = server.supervisor();
+    assert_ne!(next, supervisor);
+    assert_ne!(pid(&server), first);
+    assert_eq!(server.log().matching("terminated by signal").len(), 0);
+    server.stop();
+}
+
+#[test]
 fn after_a_restart_the_old_processes_serve_until_the_new_ones_can() {
     let slow = format!("import time\ntime.sleep(1.5)\n{SCRIPT}");
     let mut server = site(Mpm::Event).mount("/slow-to-load", "slow.wsgi", &slow).start();

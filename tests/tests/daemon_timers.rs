@@ -239,6 +239,55 @@ fn graceful_and_shutdown_timeout() {
 }
 
 #[test]
+fn directives_11_no_graceful_timeout_is_no_time() {
+    let server = serve("graceful-timeout=0 shutdown-timeout=1");
+    let first = pid(&server);
+    // Without a pause in which nothing runs.
+    let request = ask(&server, "sleep=60");
+    await_note(&server, "running");
+    let load = Load::start(server.address(), 2, "/", is_pid);
+    Process { pid: first }.signal(Signal::USR1);
+    let (response, took) = request.join().unwrap();
+    assert_eq!(response.status, 502);
+    assert!(took < LATE, "{took:?}");
+    ends_for(&server, first, "graceful_signal");
+    load.finish();
+    server.log().allow("[wsgi:warn]");
+    server.log().allow("[wsgi:error]");
+    server.stop();
+}
+
+#[test]
+fn directives_10_processor_time_without_graceful_timeout() {
+    let server = serve("cpu-time-limit=1 graceful-timeout=0 shutdown-timeout=30");
+    let first = pid(&server);
+    let (response, _) = ask(&server, "spin=1.5").join().unwrap();
+    assert_eq!(response.status, 200, "what runs is finished");
+    ends_for(&server, first, "cpu_time_limit");
+    assert_ne!(pid(&server), first);
+    server.log().allow("[wsgi:warn]");
+    server.stop();
+}
+
+#[test]
+fn directives_09_maximum_requests_has_one_deadline() {
+    let server = serve("maximum-requests=5 graceful-timeout=1 shutdown-timeout=1");
+    let first = pid(&server);
+    // Requests overlap all the time, and one never ends.
+    let request = ask(&server, "sleep=60");
+    await_note(&server, "running");
+    let load = Load::start(server.address(), 3, "/", is_pid);
+    let (response, took) = request.join().unwrap();
+    assert_eq!(response.status, 502);
+    assert!(took < LATE, "{took:?}");
+    ends_for(&server, first, "maximum_requests");
+    load.finish();
+    server.log().allow("[wsgi:warn]");
+    server.log().allow("[wsgi:error]");
+    server.stop();
+}
+
+#[test]
 fn eviction_timeout() {
     let server = serve("graceful-timeout=60 eviction-timeout=1 shutdown-timeout=1");
     let first = pid(&server);
@@ -380,4 +429,24 @@ except SystemExit:
     server.parent().signal(Signal::TERM);
     assert!(wait_for(LATE, || told.exists().then_some(())).is_some(), "the end was not told");
     server.abandon();
+}
+
+#[test]
+fn directives_20_a_service_that_ends_at_once_is_not_begun_again_at_once() {
+    let site = Site::new(Mpm::Event, &matrix::python());
+    let service = site.write("service.py", "pass\n");
+    let server = site
+        .conf(format!(
+            "WSGIDaemonProcess s threads=0\n\
+             WSGIImportScript {} process-group=s application-group=%{{GLOBAL}}",
+            service.display()
+        ))
+        .start();
+    let ended = || server.log().matching("terminated normally, exit code 0").len();
+    assert!(wait_for(LATE, || (ended() >= 2).then_some(())).is_some(), "it runs once only");
+    let (before, begun) = (ended(), Instant::now());
+    std::thread::sleep(Duration::from_secs(5));
+    let rate = (ended() - before) as f64 / begun.elapsed().as_secs_f64();
+    assert!(rate <= 1.5, "{rate} times a second");
+    server.stop();
 }

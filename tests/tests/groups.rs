@@ -351,3 +351,35 @@ fn scripts_that_others_can_write_to_are_refused() {
     }
     server.stop();
 }
+
+#[test]
+fn scripts_of_another_group_are_refused() {
+    let group = rustix::process::getegid().as_raw();
+    let site = Site::new(Mpm::Event, &matrix::python())
+        .conf(format!("WSGIDaemonProcess own script-group=#{group}"))
+        .conf(format!("WSGIDaemonProcess other script-group=#{}", if group == 1 { 2 } else { 1 }))
+        .conf("<Location /other>\nWSGIProcessGroup other\n</Location>")
+        .mount("/other", "other.wsgi", HELLO)
+        .conf("WSGIProcessGroup own")
+        .mount("/good", "good.wsgi", HELLO)
+        .mount("/file", "file.wsgi", HELLO)
+        .mount("/folder", "folder/app.wsgi", HELLO);
+    let set = |name: &str, mode| {
+        fs::set_permissions(site.path(name), Permissions::from_mode(mode)).unwrap();
+    };
+    // Others of the group may write.
+    set("good.wsgi", 0o664);
+    set("file.wsgi", 0o646);
+    set("folder", 0o777);
+    let server = site.start();
+    assert_eq!(server.get("/good").status, 200);
+    for (path, line) in [
+        ("/file", "WSGI0157: WSGI script file is writable to world."),
+        ("/folder", "WSGI0161: Parent directory of WSGI script file is writable to world."),
+        ("/other", "WSGI0155: WSGI script file group '"),
+    ] {
+        assert_eq!(server.get(path).status, 403, "{path}");
+        server.log().expect(line);
+    }
+    server.stop();
+}
