@@ -348,6 +348,8 @@ const SHOWN: &[(&str, &str)] = &[
     ("server-metrics", "metrics::one_group_may_know_of_the_server_and_another_may_not"),
     ("request-timeout-scaling", "daemon_limits::request_timeout"),
     ("swap", "daemon_options::swaps_that_overlap_and_swaps_one_after_another"),
+    ("warm-up", "swaps::new_processes_answer_a_request_before_they_get_any"),
+    ("buffer-limit", "slow_clients/room::a_group_has_a_limit_over_all_its_requests"),
     ("keep", "swaps::unchanged_groups_stay_if_they_are_to"),
     ("spare", "daemon_options::a_spare_takes_over_at_once"),
     ("allow-root", "daemon_options::root_only_if_that_is_said"),
