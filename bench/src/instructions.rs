@@ -54,7 +54,17 @@ const COUNTED: &[Counted] = &[
         who: Who::Apache,
         lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "recording.py") + SEED),
     },
+    Counted {
+        name: "ours-embedded-status",
+        who: Who::Apache,
+        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED + STATUS),
+    },
     Counted { name: "ours-daemon-apache", who: Who::Apache, lines: daemon },
+    Counted {
+        name: "ours-daemon-apache-status",
+        who: Who::Apache,
+        lines: |lab, home| Ok(daemon(lab, home)? + STATUS),
+    },
     Counted { name: "ours-daemon-worker", who: Who::Worker, lines: daemon },
     Counted {
         name: "c-embedded",
@@ -76,6 +86,9 @@ fn daemon(lab: &Lab, home: Option<&Path>) -> Result<String> {
 /// How many steps a look into a dictionary takes depends on the seed of hashes: some hundred
 /// instructions per request, more or less.
 const SEED: &str = "WSGIPythonHashSeed 1\n";
+
+/// Requests are counted and shown: what that costs is the difference.
+const STATUS: &str = "<Location /wsgi-status>\nSetHandler wsgi-status\n</Location>\n";
 
 /// What the others are divided by.
 const BARE: &str = "bare";

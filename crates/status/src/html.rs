@@ -237,11 +237,6 @@ impl Page {
         if all > SHOWN {
             self.say(format_args!("<p class=no>And {} more.</p>", all - SHOWN));
         }
-        if all > 0 && !snapshot.no_frames.is_empty() {
-            self.raw("<p class=no>");
-            self.text(snapshot.no_frames.as_bytes());
-            self.raw("</p>");
-        }
         self.raw("</section>");
     }
 
@@ -269,11 +264,6 @@ impl Page {
             self.say(format_args!(" · process {}", request.pid));
         }
         self.raw("</span>");
-        if let Some(frame) = &request.frame {
-            self.raw("<span><code>");
-            self.text(frame);
-            self.raw("</code></span>");
-        }
     }
 }
 

@@ -29,7 +29,6 @@ pub fn json(snapshot: &Snapshot) -> String {
     json.open(Some("running"), '[');
     snapshot.running.iter().for_each(|it| request(&mut json, it, snapshot));
     json.close(']');
-    json.text("frames", snapshot.no_frames.as_bytes());
     json.close('}');
     json.out.push('\n');
     json.out
@@ -128,9 +127,6 @@ fn request(json: &mut Json, request: &Request, snapshot: &Snapshot) {
     json.text("uri", &request.uri);
     json.key("uri_is_cut");
     json.out.push_str(if request.is_cut { "true" } else { "false" });
-    if let Some(frame) = &request.frame {
-        json.text("frame", frame);
-    }
     json.close('}');
 }
 

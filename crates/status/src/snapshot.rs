@@ -58,8 +58,6 @@ pub struct Snapshot {
     pub groups: Vec<Group>,
     /// What runs, the oldest first.
     pub running: Vec<Request>,
-    /// Why there are no frames of Python where there are none.
-    pub no_frames: &'static str,
 }
 
 /// A group of processes.
@@ -131,8 +129,6 @@ pub struct Request {
     pub uri: Vec<u8>,
     /// It asks for more than that.
     pub is_cut: bool,
-    /// What Python was doing for it.
-    pub frame: Option<Vec<u8>>,
 }
 
 impl Group {

@@ -150,7 +150,6 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
                 method: record.method,
                 uri: record.uri,
                 is_cut: record.is_cut,
-                frame: None,
             });
         }
     }
