@@ -19,8 +19,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst, fence};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst, fence};
+use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -63,8 +63,6 @@ pub(super) struct Domain {
     connections: Table,
     /// Requests that are inside the application.
     inside: AtomicUsize,
-    /// Some request has asked how long it took.
-    measures: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -115,7 +113,6 @@ impl Domain {
             ready: SegQueue::new(),
             connections: Table::default(),
             inside: AtomicUsize::new(0),
-            measures: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         })
     }
@@ -199,11 +196,8 @@ impl Domain {
             }
             lead = Some(leading);
             let mut is_attached = false;
-            let asked = self.measures.load(Relaxed).then(Instant::now);
             runner.attached(self.number, &mut || {
                 is_attached = true;
-                let waited = asked.map_or(0, |asked| asked.elapsed().as_micros());
-                thread.buffers.waited = u32::try_from(waited).unwrap_or(u32::MAX);
                 self.batch(runner, thread, &mut lead);
             });
             if !is_attached {
@@ -417,9 +411,6 @@ impl Running<'_> {
             say(&fault.encode(request.id(), Flags::END));
             return Next::Keep;
         };
-        if request.facts().measure {
-            self.domain.measures.store(true, Relaxed);
-        }
         let mut stream = Stream::new(connection, self.domain, buffers, request, rest);
         {
             let _inside = Inside::enter(self, request);

@@ -31,21 +31,16 @@ pub(super) struct StreamHost<'a, 's> {
 /// A request that is measured.
 pub(super) struct Measure {
     timing: Timing,
-    /// Microseconds it has waited for a thread, and then for Python's lock.
+    /// Microseconds it has waited for a thread.
     queue: u32,
-    lock: u32,
 }
 
 impl Measure {
-    pub(super) fn start(
-        queue_start: i64,
-        request: &engine_api::Request<'_>,
-        stream: &mut Stream<'_>,
-    ) -> Measure {
-        let waited = between(queue_start, request.daemon_start);
-        // The lock may have been waited for since before this request came.
-        let lock = stream.lock_wait().min(waited);
-        Measure { timing: Timing::start(request.daemon_start), queue: waited - lock, lock }
+    pub(super) fn start(request: &engine_api::Request<'_>) -> Measure {
+        Measure {
+            timing: Timing::start(request.daemon_start),
+            queue: between(request.queue_start, request.daemon_start),
+        }
     }
 
     fn times(&self, complete: bool) -> wire::Times {
@@ -55,7 +50,7 @@ impl Measure {
         } else {
             (self.timing.start_time(), None)
         };
-        wire::Times { queue: self.queue, start: self.lock.saturating_add(start), application }
+        wire::Times { queue: self.queue, start, application }
     }
 }
 

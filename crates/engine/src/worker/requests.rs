@@ -111,7 +111,7 @@ impl Requests {
         if let Some(watchdog) = watchdog {
             watchdog.touch();
         }
-        let measure = facts.measure.then(|| Measure::start(facts.queue_start, &described, stream));
+        let measure = facts.measure.then(|| Measure::start(&described));
         let mut host =
             StreamHost { stream, level: call.level, script: call.script, watchdog, measure };
         let answer = Client::with(&host::TABLE, &mut host, |client| {

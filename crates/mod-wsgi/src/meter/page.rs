@@ -142,18 +142,23 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
                 group.queued += 1;
                 group.active += 1;
             }
-            snapshot.running.push(status::Request {
-                group: *place,
-                pid: if group.is_daemon { record.worker } else { child.pid },
-                age: now.saturating_sub(record.started),
-                stage: record.stage,
-                method: record.method,
-                uri: record.uri,
-                is_cut: record.is_cut,
-            });
+            let age = now.saturating_sub(record.started);
+            // There are few, and sorting is a lot of code.
+            let place_in_order = snapshot.running.partition_point(|other| other.age >= age);
+            snapshot.running.insert(
+                place_in_order,
+                status::Request {
+                    group: *place,
+                    pid: if group.is_daemon { record.worker } else { child.pid },
+                    age,
+                    stage: record.stage,
+                    method: record.method,
+                    uri: record.uri,
+                    is_cut: record.is_cut,
+                },
+            );
         }
     }
-    snapshot.running.sort_by_key(|request| std::cmp::Reverse(request.age));
     snapshot
 }
 

@@ -9,13 +9,11 @@ use crate::worker::output::Scratch;
 pub(in crate::worker) struct Buffers {
     pub(super) body: Decoder,
     pub(super) scratch: Scratch,
-    /// Microseconds that the thread has waited for the lock since its last request.
-    pub(in crate::worker) waited: u32,
 }
 
 impl Buffers {
     pub(in crate::worker) fn new() -> Buffers {
-        Buffers { body: Decoder::new(Side::Worker, ROOM), scratch: Scratch::default(), waited: 0 }
+        Buffers { body: Decoder::new(Side::Worker, ROOM), scratch: Scratch::default() }
     }
 
     pub(in crate::worker) fn is_between_frames(&self) -> bool {
