@@ -23,7 +23,7 @@ def application(environ, start_response):
     path = environ['PATH_INFO']
     status = '200 OK'
     if path.startswith('/report'):
-        time.sleep(30)
+        time.sleep(300)
     elif path.startswith('/search'):
         time.sleep(random.expovariate(30))
     elif path.startswith('/broken'):
@@ -136,7 +136,7 @@ finally:
 fn serve() -> Server {
     let site = Site::new(Mpm::Event, &matrix::python())
         .one_child(24)
-        .conf("WSGIDaemonProcess shop processes=2 threads=4\nWSGIDaemonProcess idle threads=2")
+        .conf("WSGIDaemonProcess shop processes=2 threads=4 socket-timeout=300 shutdown-timeout=1\nWSGIDaemonProcess idle threads=2")
         .conf("SetEnvIf Request_URI ^ test.group=shop\nSetEnvIf Request_URI ^/here test.group=%{GLOBAL}")
         .conf("WSGIProcessGroup %{ENV:test.group}\nWSGIApplicationGroup %{GLOBAL}")
         .conf("Alias /wsgi-status /nowhere")
