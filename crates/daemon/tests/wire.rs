@@ -58,9 +58,12 @@ fn request(pairs: &[(Vec<u8>, Vec<u8>)], script: &[u8], body: &[u8]) -> Vec<u8> 
         ..Facts::default()
     };
     let mut environ = EnvironWriter::new(&mut buffer, &facts);
-    for (name, value) in pairs {
+    // One by one, and all at once.
+    let (some, others) = pairs.split_at(pairs.len() / 2);
+    for (name, value) in some {
         environ.pair(name, value);
     }
+    environ.pairs(others.iter().map(|(name, value)| (&name[..], &value[..])));
     let mut fields = environ.fields();
     fields.field(field::SCRIPT, Value::Bytes(script));
     fields.field(field::SCRIPT_MTIME, Value::Int(-1));

@@ -127,6 +127,14 @@ impl<'b> EnvironWriter<'b> {
         self.count += 1;
     }
 
+    /// Adds variables, quicker than one by one.
+    ///
+    /// # Panics
+    /// A clone of `pairs` gives others.
+    pub fn pairs<'p>(&mut self, pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone) {
+        self.count += pairs::put_all(self.buffer, pairs);
+    }
+
     /// The environment is complete.
     pub fn fields(self) -> FieldWriter<'b> {
         set_count(self.buffer, 0, self.count);
@@ -147,22 +155,24 @@ pub struct FieldWriter<'b> {
 impl FieldWriter<'_> {
     /// Adds a field. The first of several with one number counts.
     pub fn field(&mut self, number: u16, value: Value<'_>) {
-        self.buffer.put_u16(number);
+        let begin = |kind: u32| u32::from(number) | kind << 16;
         match value {
             Value::Bytes(bytes) => {
-                self.buffer.put_u16(0);
-                self.buffer.put_string(bytes);
+                // More than 4 GiB is refused in `finish`, by the length of the whole.
+                let length = bytes.len() as u32;
+                self.buffer.put_u64(u64::from(begin(0)) | u64::from(length) << 32);
+                self.buffer.put(bytes);
             }
             Value::Int(value) => {
-                self.buffer.put_u16(1);
+                self.buffer.put_u32(begin(1));
                 self.buffer.put_i64(value);
             }
             Value::Float(value) => {
-                self.buffer.put_u16(2);
+                self.buffer.put_u32(begin(2));
                 self.buffer.put_u64(value.to_bits());
             }
             Value::Flag(value) => {
-                self.buffer.put_u16(3);
+                self.buffer.put_u32(begin(3));
                 self.buffer.put_u16(u16::from(value));
             }
         }

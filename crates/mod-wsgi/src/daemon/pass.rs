@@ -99,9 +99,8 @@ fn write(
         ..Facts::default()
     };
     let mut environ = EnvironWriter::new(frame, &facts);
-    for pair in request.environ.get() {
-        environ.pair(pair.name.or_empty(), pair.value.or_empty());
-    }
+    let pairs = request.environ.get().iter();
+    environ.pairs(pairs.map(|pair| (pair.name.or_empty(), pair.value.or_empty())));
     let mut fields = environ.fields();
     let mut text = |number, bytes: &Bytes<'_>| {
         if let Some(bytes) = bytes.get() {
