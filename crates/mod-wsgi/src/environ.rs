@@ -121,6 +121,8 @@ impl<'r> Environ<'r> {
         &self.variables
     }
 
+    // Twenty times for each request, in a crate that is compiled to be small.
+    #[inline(always)]
     fn add(&mut self, name: &'static str, value: &'r [u8]) {
         self.variables.push(Pair::new(name.as_bytes(), value));
     }
