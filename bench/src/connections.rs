@@ -14,6 +14,7 @@ use crate::http::Connection;
 use crate::lab::{Lab, Running};
 use crate::loads::{self, Load};
 use crate::memory::Memory;
+use crate::plan::Plan;
 use crate::report;
 use crate::rounds::{self, Sample};
 use crate::stats::{median, spread};
@@ -53,7 +54,7 @@ struct Found {
 }
 
 /// A table.
-pub(crate) fn run(lab: &Lab) -> String {
+pub(crate) fn run(lab: &Lab, plan: &Plan) -> String {
     let mut text = String::from(
         "### Idle persistent connections\n\n\
          Each has had an answer and stays open, while 16 others ask for hello world. The ratio is to \
@@ -64,7 +65,8 @@ pub(crate) fn run(lab: &Lab) -> String {
     );
     let Some(load) = loads::ALL.iter().find(|load| load.name == "hello-16") else { return text };
     let most = COUNTS.iter().copied().max().unwrap_or(0) as u64;
-    for (name, lines) in ASKED {
+    let asked = |name: &str| plan.contestants.iter().any(|contestant| contestant.name == name);
+    for (name, lines) in ASKED.iter().filter(|(name, _)| asked(name)) {
         eprintln!("idle connections to {name}");
         // Apache inherits the limit.
         let found = allow(most + OTHERS)
@@ -75,7 +77,9 @@ pub(crate) fn run(lab: &Lab) -> String {
             Ok(found) => rows(&mut text, name, &found),
             Err(error) => {
                 eprintln!("{name}: {error:#}");
-                let _ = writeln!(text, "| {name} | {error} |{}", " - |".repeat(8));
+                let error = format!("{error:#}");
+                let first = error.lines().next().unwrap_or_default();
+                let _ = writeln!(text, "| {name} | {first} |{}", " - |".repeat(8));
             }
         }
     }
@@ -88,8 +92,12 @@ fn ask(lab: &Lab, mut server: Running, load: &Load) -> Result<Vec<Found>> {
     let mut all: Vec<Found> = COUNTS.iter().map(|_| Found::default()).collect();
     for _ in 0..ROUNDS {
         for (count, found) in COUNTS.iter().zip(&mut all) {
-            let idle = (0..*count).map(|_| open(server.port)).collect::<Result<Vec<_>>>()?;
-            found.samples.push(rounds::sample(lab, &mut server, load, 1)?);
+            let idle = (0..*count)
+                .map(|number| open(server.port).with_context(|| format!("connection {number}")))
+                .collect::<Result<Vec<_>>>()
+                .with_context(|| server.last_words())?;
+            let sample = rounds::sample(lab, &mut server, load, 1);
+            found.samples.push(sample.with_context(|| format!("{count} idle connections"))?);
             found.memory = Memory::of(&server.pids())?;
             found.closed = idle.iter().filter(|connection| is_closed(connection)).count();
         }

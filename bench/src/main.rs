@@ -160,7 +160,7 @@ fn measure(lab: &Lab, plan: &Plan) -> Result<Written> {
                 footprint = Some(found);
                 text
             }
-            Part::Connections => connections::run(lab),
+            Part::Connections => connections::run(lab, plan),
             Part::Groups => groups::run(lab),
         };
         print!("{text}");
