@@ -157,7 +157,7 @@ fn page() -> String {
     );
     let live = TABLE.iter().filter(|entry| unused(entry.number()).is_none_or(|it| it.awaited));
     for entry in live {
-        let text = entry.template().replace('|', "\\|");
+        let text = entry.template().replace('|', "\\|").replace('<', "\\<");
         let _ = writeln!(page, "| `{entry}` | {} | {text} |", entry.level().name());
     }
     page += "\n## Not logged\n\nmod_wsgi has these; here nothing logs them.\n\n\
