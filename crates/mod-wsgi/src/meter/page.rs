@@ -138,10 +138,18 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
                 continue;
             };
             let Some(group) = snapshot.groups.get_mut(*place) else { continue };
-            if group.is_daemon && record.worker == 0 && record.handed != 0 {
+            // It may have been sent to a process that has ended, and wait for another.
+            let worker = record.worker;
+            let is_there = group.workers.iter().any(|other| other.pid == worker);
+            if group.is_daemon && !is_there && record.handed != 0 {
                 group.queued += 1;
                 group.active += 1;
             }
+            let pid = match (group.is_daemon, is_there) {
+                (false, _) => child.pid,
+                (true, true) => worker,
+                (true, false) => 0,
+            };
             let age = now.saturating_sub(record.started);
             // There are few, and sorting is a lot of code.
             let place_in_order = snapshot.running.partition_point(|other| other.age >= age);
@@ -149,7 +157,7 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
                 place_in_order,
                 status::Request {
                     group: *place,
-                    pid: if group.is_daemon { record.worker } else { child.pid },
+                    pid,
                     age,
                     stage: record.stage,
                     method: record.method,
