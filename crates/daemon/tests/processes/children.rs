@@ -168,7 +168,7 @@ impl Module {
 
     fn configure(&mut self, groups: Vec<Group>) {
         let (mut parent, launch) = self.parent();
-        parent.configure(Config { groups, swaps: 1, level: 7 }, &launch).unwrap();
+        parent.configure(Config { groups, swaps: 1, level: u8::MAX }, &launch).unwrap();
     }
 
     /// A child of the server, which ends when `run` is done; 0 if that was true.

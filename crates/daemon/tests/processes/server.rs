@@ -114,7 +114,7 @@ impl Server {
         let mut parent = unsafe { Parent::new(retained, capacity) }.unwrap();
         let relay_fd = relay.as_ref().map(AsFd::as_fd);
         let launch = Launch { program: program.as_fd(), log: log.as_fd(), relay: relay_fd };
-        parent.configure(Config { groups, swaps: 1, level: 7 }, &launch).unwrap();
+        parent.configure(Config { groups, swaps: 1, level: u8::MAX }, &launch).unwrap();
         let child = Child::join(&parent.handles()).unwrap();
         let parent = Mutex::new(parent);
         Server { parent, child, directory, program, log, relay, stopped: false }
@@ -130,7 +130,7 @@ impl Server {
     /// Reads the configuration again, as for a graceful restart. This process goes on as a child of
     /// before. Says whether the supervisor is a new one.
     pub(crate) fn configure(&self, groups: Vec<Group>) -> bool {
-        let config = Config { groups, swaps: 1, level: 7 };
+        let config = Config { groups, swaps: 1, level: u8::MAX };
         self.parent.lock().unwrap().configure(config, &self.launch()).unwrap().1
     }
 
