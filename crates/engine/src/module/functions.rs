@@ -83,6 +83,8 @@ unsafe extern "C" fn subscribe_events(
     this: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
+    // What a request waits to get in is in its events, from the first one on.
+    py::measure_waits();
     // SAFETY: Python calls, with the module and a tuple.
     unsafe { guard::object(|py| subscribe(py, this, args, c"event_callbacks")) }
 }
