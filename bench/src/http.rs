@@ -3,11 +3,11 @@
 //! Only what the driver needs of HTTP/1.1 (<https://www.rfc-editor.org/rfc/rfc9112>): bodies by
 //! length, chunked, or until the connection closes. It measures nothing; wrk does that.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Nothing the loads ask for takes longer, even under valgrind.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -51,7 +51,13 @@ impl Connection {
         };
         request.extend_from_slice(body.unwrap_or_default());
         self.stream.get_mut().write_all(&request).context("the request was not taken")?;
-        read_response(&mut self.stream)
+        read_response(&mut self.stream).map_err(|error| match error.downcast_ref::<io::Error>() {
+            // What the system says of a read that took too long is EAGAIN.
+            Some(late) if late.kind() == io::ErrorKind::WouldBlock => {
+                anyhow!("no answer within {LIMIT:?}")
+            }
+            _ => error,
+        })
     }
 }
 
