@@ -4,6 +4,8 @@
 //! lock is held; the others may wait for a client as long as the socket's timeout.
 
 mod buffers;
+mod records;
+mod send;
 mod times;
 
 use std::io;
@@ -18,40 +20,11 @@ use super::domain::Domain;
 use super::error::{Error, ErrorKind};
 use super::fork::Own;
 use super::output::send_bytes;
-use crate::sys::{above, receive, unread};
-use crate::wire::{
-    self, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind, MAX_LOG, Record,
-};
+use crate::sys::{above, receive};
+use crate::wire::{self, Fault, FaultKind, Flags, HEADER, Head, Header, Item, Kind};
 
 pub(super) use buffers::Buffers;
-
-/// How a call of [`Stream::respond`] ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Send(u8);
-
-impl Send {
-    /// More follows.
-    pub const NONE: Send = Send(0);
-    /// The response is complete.
-    pub const END: Send = Send(1);
-    /// The client gets what there is now.
-    pub const FLUSH: Send = Send(2);
-    /// The response ends here and is not what it should have been: whoever receives it must be able
-    /// to tell.
-    pub const TRUNCATED: Send = Send(4);
-
-    /// All flags of both.
-    #[must_use]
-    pub const fn with(self, other: Send) -> Send {
-        Send(self.0 | other.0)
-    }
-
-    /// Whether all flags of `other` are set.
-    #[must_use]
-    pub const fn has(self, other: Send) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
+pub use send::Send;
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +89,6 @@ const ROOM: usize = 64 << 10;
 /// Bytes that are asked for at once, at least and at most: below what a socket buffers, so that a
 /// child is rarely stopped by a worker which is busy with what it has got.
 const CREDIT: (usize, usize) = (64 << 10, 128 << 10);
-/// So much unread response means that a log record would wait behind it.
-const BEHIND: usize = 64 << 10;
 /// From so many bytes on they are read from the socket to where they are wanted.
 const WORTH: usize = 8 << 10;
 /// Bytes of a file in one go.
@@ -251,41 +222,6 @@ impl<'a> Stream<'a> {
         self.fail(FaultKind::Later, 0, b"")
     }
 
-    /// Logs records with the request, without waiting. Returns how many it took: the others would
-    /// have to wait behind the response, and should go where records go that belong to no request
-    /// ([`Handle::log`](super::Handle::log)).
-    pub fn log(&mut self, records: &[Record<'_>]) -> usize {
-        let mut taken = 0;
-        while taken < records.len() {
-            if self.sent > 0
-                || !self.pending.is_empty()
-                || matches!(self.phase, Phase::Complete | Phase::Broken)
-                || unread(self.connection.as_fd()) > BEHIND
-            {
-                break;
-            }
-            let mut frame = vec![0; HEADER];
-            let mut count = 0;
-            for record in &records[taken..] {
-                if frame.len() - HEADER + Record::MAX > MAX_LOG {
-                    break;
-                }
-                record.encode(&mut frame);
-                count += 1;
-            }
-            let header = Header::new(Kind::Log, Flags::NONE, self.id, frame.len() - HEADER);
-            frame[..HEADER].copy_from_slice(&header.encode());
-            let mut sent = 0;
-            match send_bytes(self.connection.as_fd(), &frame, &mut sent, false) {
-                Ok(true) => {}
-                Ok(false) if sent > 0 => self.pending = frame.split_off(sent),
-                Ok(false) | Err(_) => break,
-            }
-            taken += count;
-        }
-        taken
-    }
-
     /// Whether the client, or the child that serves it, is known to be gone. Does not wait.
     pub fn client_gone(&mut self) -> bool {
         if self.fault.as_ref().is_some_and(|fault| fault.kind == ErrorKind::ClientGone) {
@@ -413,20 +349,6 @@ impl<'a> Stream<'a> {
         }
         *looked = now;
         self.client_gone()
-    }
-
-    /// Gets out what is left of a LOG frame.
-    fn flush_pending(&mut self, wait: bool) -> Result<bool, Error> {
-        if self.pending.is_empty() {
-            return Ok(true);
-        }
-        let mut sent = 0;
-        let done = send_bytes(self.connection.as_fd(), &self.pending, &mut sent, wait);
-        self.pending.drain(..sent);
-        if done.is_err() {
-            self.phase = Phase::Broken;
-        }
-        Ok(done?)
     }
 
     /// Takes what is still to come in answer to a READ, so that the child is not writing while we
