@@ -141,7 +141,8 @@ fn a_stream_whose_client_takes_nothing_holds_up_no_process() {
     if lacks_http2() {
         return;
     }
-    let server = with_http2(site());
+    // The clients take nothing while others are served, which may last.
+    let server = with_http2(site().conf("Timeout 120"));
     let mut made = 0;
     for (path, length) in [("/big", BIG), ("/chunked", BIG), ("/slow", 64 * BLOCK)] {
         let clients: Vec<Client> =
