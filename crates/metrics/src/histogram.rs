@@ -12,10 +12,10 @@ const UNIT: u64 = 1_000_000;
 /// The bucket of a time in nanoseconds: `4 * octave + step` for times from
 /// `2^octave * (1 + step / 4)` milliseconds on.
 pub fn bucket(nanoseconds: u64) -> usize {
-    let milliseconds = nanoseconds / UNIT;
-    if milliseconds == 0 {
+    if nanoseconds < UNIT {
         return 0;
     }
+    let milliseconds = nanoseconds / UNIT;
     let octave = milliseconds.ilog2() as usize;
     if octave >= 16 {
         return BUCKETS - 1;

@@ -176,7 +176,7 @@ impl Recorder {
                 threads.push(ThreadTimes {
                     completed: sums.completed,
                     busy: seconds(sums.busy),
-                    cpu: sums.cpu,
+                    cpu: seconds(sums.cpu),
                     current: seconds(current),
                     longest: seconds(sums.longest),
                 });

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::histogram::{BUCKETS, bucket};
-use crate::usage::Cpu;
+use crate::usage::{Cpu, thread_time};
 
 /// What the time of a request is divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ pub(crate) struct Sums {
     pub(crate) completed: u64,
     pub(crate) statuses: [u64; 5],
     pub(crate) busy: u64,
-    pub(crate) cpu: f64,
+    pub(crate) cpu: u64,
     pub(crate) longest: u64,
     pub(crate) gil_waits: u64,
     pub(crate) input_reads: u64,
@@ -282,7 +282,7 @@ impl Recorder {
                 slot.begun = now;
             }
             slot.active += 1;
-            bracket.recorded = Some(Recorded { begun: now, cpu: Cpu::of_thread() });
+            bracket.recorded = Some(Recorded { begun: now, cpu: thread_time() });
         }
         bracket
     }
@@ -328,7 +328,7 @@ impl Slot {
 }
 
 impl Sums {
-    fn add(&mut self, request: &Request, cpu: Option<Cpu>, time: u64) {
+    fn add(&mut self, request: &Request, cpu: u64, time: u64) {
         self.completed += 1;
         let class = match request.status {
             status @ 100..=599 => usize::from(status / 100) - 1,
@@ -337,7 +337,7 @@ impl Sums {
         if let Some(count) = self.statuses.get_mut(class) {
             *count += 1;
         }
-        self.cpu += cpu.map_or(0.0, Cpu::sum);
+        self.cpu += cpu;
         self.longest = self.longest.max(time);
         let Some(called) = &request.called else { return };
         self.gil_waits += called.gil_waits;
@@ -377,7 +377,7 @@ pub struct Bracket<'r> {
 #[derive(Clone, Copy, Debug)]
 struct Recorded {
     begun: u64,
-    cpu: Option<Cpu>,
+    cpu: Option<u64>,
 }
 
 impl Bracket<'_> {
@@ -415,7 +415,7 @@ impl Bracket<'_> {
             }
         }
         let Some(Recorded { begun, cpu }) = self.recorded else { return };
-        let cpu = cpu.zip(Cpu::of_thread()).map(|(start, end)| end.since(start));
+        let cpu = cpu.zip(thread_time()).map_or(0, |(start, end)| end.saturating_sub(start));
         let Some(mut slot) = self.recorder.slot(self.slot) else { return };
         let now = self.recorder.now();
         slot.count_until(now);
@@ -438,5 +438,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let seconds = time.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(time.subsec_nanos().into())
 }
