@@ -49,7 +49,9 @@ pub struct Exchange<'c> {
     generation: u32,
     /// How many attempts to make a new generation had failed when it was sent.
     failures: u32,
-    /// Take what there is: the newer generation could not be had.
+    /// For how many generations it has waited.
+    waits: u32,
+    /// Take what there is: a newer generation could not be had, or would be newer than the request.
     stay: bool,
 
     /// What the worker may still get in answer to READ.
@@ -67,6 +69,9 @@ pub struct Ready {
     /// The other one takes bytes.
     pub other: bool,
 }
+
+/// So many generations after the one that was asked, the code is newer than the request.
+const GENERATIONS: u32 = 2;
 
 const NO_RESPONSE: &str = "there was no response in time";
 const WAITED: &str = "it waited too long for a process";
@@ -103,6 +108,7 @@ impl Child {
             restarts: 0,
             generation: 0,
             failures: 0,
+            waits: 0,
             stay: false,
             credit: None,
             body_left,
@@ -340,7 +346,7 @@ impl Exchange<'_> {
         let generation = chosen.generation;
         let group = self.group.number();
         let board = &self.child.board;
-        let until = Instant::now() + self.options.connect_timeout.max(self.options.socket_timeout);
+        let until = self.begun + self.options.connect_timeout.max(self.options.socket_timeout);
         let until = self.deadline().map_or(until, |at| at.min(until));
         // No worker is held while it waits.
         self.connection = None;
@@ -349,6 +355,10 @@ impl Exchange<'_> {
             let version = board.version(group);
             if board.generation(group) > generation {
                 self.generation = generation + 1;
+                // The first may have begun to load before this request came, the second has not. Code
+                // that changes faster than it loads would keep the request for good.
+                self.waits += 1;
+                self.stay = self.waits >= GENERATIONS;
                 break;
             }
             let left = until.saturating_duration_since(Instant::now());

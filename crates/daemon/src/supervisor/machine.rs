@@ -113,10 +113,16 @@ impl Machine {
         })
     }
 
-    /// Watches a descriptor; what is closed is not watched any more.
+    /// Watches a descriptor.
     pub(super) fn watch(&self, fd: BorrowedFd<'_>, about: About, number: u32) -> io::Result<()> {
         let data = EventData::new_u64((about as u64) << 32 | u64::from(number));
         Ok(epoll::add(&self.epoll, fd, data, EventFlags::IN)?)
+    }
+
+    /// Watches it no more. Closing it is not enough for what the [`Store`] has, too: as long as a file
+    /// is open anywhere, its end is reported over and over.
+    pub(super) fn unwatch(&self, fd: impl AsFd) {
+        let _ = epoll::delete(&self.epoll, fd);
     }
 
     /// Takes a process in, and keeps it for the next supervisor.
@@ -218,6 +224,9 @@ impl Machine {
     pub(super) fn remove(&mut self, number: u32, exit: Exit) -> Option<(Process, String)> {
         let mut process = self.processes.remove(&number)?;
         self.slots.remove(&process.slot);
+        let watched = [process.control.as_ref(), process.report.as_ref()];
+        let watched = watched.into_iter().flatten().map(AsFd::as_fd).chain(process.watch.fd());
+        watched.for_each(|fd| self.unwatch(fd));
         let living = self.processes.len();
         if self.store.is_dirty(living) {
             let epochs: HashMap<u32, u32> =
@@ -243,7 +252,7 @@ impl Machine {
     /// Reads what an ended process has written last, and goes on reading if others write to the same
     /// pipe.
     pub(super) fn leave_output(&mut self, mut output: Output) {
-        let _ = epoll::delete(&self.epoll, &output.fd);
+        self.unwatch(&output.fd);
         if !read_output(&mut output, &self.logger) {
             return;
         }
@@ -260,9 +269,10 @@ impl Machine {
 
     /// The control socket of a process is gone, or of no use.
     pub(super) fn lose_control(&mut self, number: u32, now: Instant) {
-        if let Some(process) = self.processes.get_mut(&number) {
-            process.control = None;
-            process.lost = Some(now);
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        process.lost = Some(now);
+        if let Some(control) = process.control.take() {
+            self.unwatch(control);
         }
     }
 

@@ -1,5 +1,9 @@
 //! One request at a time, in every shape.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Instant;
+
 use super::*;
 use crate::client::{BodyFault, ErrorKind};
 use crate::wire::{CancelReason, FaultKind, MAX_HEAD};
@@ -264,7 +268,7 @@ fn timeouts_are_kept_and_named() {
         assert_eq!(error.kind(), ErrorKind::Timeout);
         let mut ask = Ask::default();
         ask.options.deadline = Some(Duration::from_millis(50));
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let error = stage.ask("sleep/1500", &ask).error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(begun.elapsed() < Duration::from_millis(400));
@@ -277,19 +281,19 @@ fn d39_waiting_in_the_queue_ends_while_waiting() {
     stage.run(|stage| {
         thread::scope(|scope| {
             scope.spawn(|| assert_eq!(stage.get("spin/900").text(), "spun"));
-            while app.inside.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            while app.inside.load(SeqCst) == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
             let mut ask = Ask::default();
             ask.options.queue_timeout = Some(Duration::from_millis(100));
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let error = stage.ask("hello", &ask).error.unwrap();
             assert_eq!(error.kind(), ErrorKind::QueueTimeout);
             assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
         });
-        let before = app.requests.load(std::sync::atomic::Ordering::SeqCst);
+        let before = app.requests.load(SeqCst);
         assert!(stage.get("hello").is_hello());
-        let after = app.requests.load(std::sync::atomic::Ordering::SeqCst);
+        let after = app.requests.load(SeqCst);
         assert_eq!(after - before, 1, "the one that was given up was not run");
     });
 }
@@ -318,6 +322,34 @@ fn a_changed_application_is_asked_again_or_stays() {
             stage.board.count_failure(group);
             stage.board.announce(group);
             assert_eq!(waiting.join().unwrap().text(), "stayed");
+        });
+    });
+}
+
+#[test]
+fn code_that_changes_faster_than_it_loads_keeps_no_request() {
+    one(2).1.run(|stage| {
+        let (group, first) = (stage.entry.group, stage.entry.first);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for generation in 2.. {
+                    if done.load(Relaxed) {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                    let slot = Slot { generation, ..stage.board.slot(first) };
+                    stage.board.set_slot(first, &slot);
+                    stage.board.set_generation(group, generation);
+                    stage.board.announce(group);
+                }
+            });
+            // This application is never content with its code.
+            let begun = Instant::now();
+            let response = stage.get("later");
+            done.store(true, Relaxed);
+            assert_eq!(response.text(), "stayed");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         });
     });
 }
@@ -359,7 +391,7 @@ fn a_full_group_is_waited_for_and_then_given_up() {
     stage.run(|stage| {
         thread::scope(|scope| {
             scope.spawn(|| assert_eq!(stage.get("sleep/300").text(), "slept"));
-            while app.inside.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            while app.inside.load(SeqCst) == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
             let mut ask = Ask::default();
@@ -377,7 +409,7 @@ fn a_deadline_holds_whatever_the_worker_does() {
     let (app, stage) = one(2);
     stage.run(|stage| {
         let late = |path: &str, ask: &Ask<'_>| {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let error = stage.ask(path, ask).error.unwrap();
             assert_eq!(error.kind(), ErrorKind::Deadline, "{path}");
             assert!(begun.elapsed() < Duration::from_secs(4), "{path}: {:?}", begun.elapsed());
@@ -399,7 +431,7 @@ fn a_deadline_holds_whatever_the_worker_does() {
         assert_eq!(stage.ask("hello", &ask).error.unwrap().kind(), ErrorKind::QueueTimeout);
         stage.board.set_slot(stage.entry.first, &slot);
         stage.board.announce(stage.entry.group);
-        app.give_up.store(true, std::sync::atomic::Ordering::SeqCst);
+        app.give_up.store(true, SeqCst);
         assert!(stage.get("hello").is_hello());
     });
 }

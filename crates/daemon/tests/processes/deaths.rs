@@ -17,6 +17,7 @@ crate::tests! {
     what_cannot_start_is_tried_ever_more_slowly_and_hurts_nobody
     a_forked_child_does_not_hide_the_end
     only_requests_in_a_killed_worker_fail
+    what_has_ended_gives_the_supervisor_nothing_to_do
     a_spare_leaves_no_gap
 }
 
@@ -156,6 +157,28 @@ fn only_requests_in_a_killed_worker_fail() {
         assert_eq!(response.error.as_ref().unwrap().kind(), ErrorKind::Closed, "{response:?}");
     }
     assert!(load.bad.len() <= kills * 4, "{} for {kills} deaths", load.bad.len());
+}
+
+fn what_has_ended_gives_the_supervisor_nothing_to_do() {
+    let server = Server::new(vec![group("g", 2, 2)]);
+    for _ in 0..3 {
+        let pid = server.pid();
+        kill(pid, libc::SIGTERM);
+        until_gone(pid);
+        assert_eq!(server.text("hello"), "Hello");
+    }
+    server.pids(2);
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.supervisor())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let [user, system] = [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap());
+        user + system
+    };
+    let before = used();
+    thread::sleep(Duration::from_secs(2));
+    // In hundredths of a second.
+    let used = used() - before;
+    assert!(used < 5, "{used} in two seconds");
 }
 
 fn a_spare_leaves_no_gap() {
