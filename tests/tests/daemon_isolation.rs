@@ -300,6 +300,65 @@ time.sleep(300)",
     server.stop();
 }
 
+/// A child made behind everybody's back keeps the connections open. What nobody has read is answered
+/// by the next process all the same.
+#[test]
+fn a_request_that_was_not_read_survives_its_worker_and_what_that_has_forked() {
+    const SCRIPT: &str = r#"
+import ctypes, os, platform, time
+
+def application(environ, start_response):
+    path = os.path.join(environ['test.dir'], 'forked')
+    if environ['PATH_INFO'] == '/fork':
+        clone = {'x86_64': 56, 'aarch64': 220}[platform.machine()]
+        if ctypes.CDLL(None).syscall(clone, 17, 0, 0, 0, 0) == 0:
+            time.sleep(6)
+            os._exit(0)
+        open(path, 'w').close()
+        time.sleep(60)
+    elif environ['PATH_INFO'] == '/slow':
+        time.sleep(0.5)
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+"#;
+    let site = Site::new(Mpm::Event, &matrix::python()).one_child(8);
+    let notes = site.writable("notes");
+    let server = site
+        .conf("WSGIDaemonProcess d threads=1\nWSGIProcessGroup d")
+        .conf(format!("SetEnv test.dir {}", notes.display()))
+        .mount("/", "app.wsgi", SCRIPT)
+        .start();
+    server.log().allow("terminated by signal 9");
+    server.log().allow("WSGI014");
+    let ask = |path: &str| {
+        let mut connection = server.connect();
+        connection.send(head("GET", path, &[], 0)).unwrap();
+        connection
+    };
+    // Two connections to the process, each for one of the requests below.
+    for mut connection in [ask("/slow"), ask("/slow")] {
+        assert_eq!(connection.response("GET").unwrap().status, 200);
+    }
+    let mut forks = ask("/fork");
+    let path = server.site().path("notes/forked");
+    assert!(wait_for(SOON, || path.exists().then_some(())).is_some(), "nothing was forked");
+    let mut waits = ask("/");
+    std::thread::sleep(Duration::from_millis(300));
+    let supervisor = server.supervisor();
+    let worker = server.workers("d").into_iter().find(|it| it.parent() == Some(supervisor));
+    let worker = worker.unwrap();
+    worker.signal(Signal::KILL);
+    let killed = Instant::now();
+    let response = waits.response("GET").unwrap().with_status(200);
+    assert_ne!(response.text(), worker.pid.to_string());
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert_eq!(forks.response("GET").unwrap().status, 502);
+    // It ends by itself.
+    let gone = wait_for(SOON, || (server.workers("d").len() == 1).then_some(()));
+    assert!(gone.is_some(), "{:?}", server.workers("d"));
+    server.stop();
+}
+
 #[test]
 fn a_forked_child_that_returns_answers_nobody() {
     let server = serve("pid = os.fork()\nreturn {'child': pid, 'process': os.getpid()}");

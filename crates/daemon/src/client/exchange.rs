@@ -472,6 +472,13 @@ impl Exchange<'_> {
                         // the connection is open is the doing of a process it has left behind.
                         match recv(fd, decoder.space(), RecvFlags::DONTWAIT) {
                             Ok((_, count)) if count > 0 => decoder.filled(count),
+                            // Nobody runs what was not read to its end.
+                            _ if self.phase == Phase::Sent
+                                && decoder.is_between_frames()
+                                && unread(fd.as_fd()) > 0 =>
+                            {
+                                return self.again();
+                            }
                             _ => return Err(self.closed()),
                         }
                         return Ok(());
