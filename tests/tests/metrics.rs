@@ -320,7 +320,8 @@ fn interpreters_of_a_process_share_its_record() {
 #[test]
 fn a_forked_child_has_no_record() {
     for mode in MODES {
-        let server = serve(mode);
+        // Python forks from the main interpreter only.
+        let server = site(Mpm::Event, mode, "WSGIApplicationGroup %{GLOBAL}", "").start();
         ask(&server, "start()");
         assert_eq!(ask(&server, "forked(mod_wsgi.request_metrics)"), Value::Null);
         assert_eq!(ask(&server, "forked(mod_wsgi.process_metrics)"), Value::Null);
