@@ -6,12 +6,12 @@
 //! (DRAIN). A connection that ends without either may have run the request, which is then never
 //! repeated.
 
+mod again;
 mod upload;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -23,7 +23,7 @@ use super::event::{Event, Phase, understand};
 use super::transfer::{is_readable, receive_within, send_all, wait_for};
 use super::{Options, SLICE};
 use crate::sys::{monotonic_us, unread};
-use crate::wire::{self, Attempt, CancelReason, Decoder, Fault, FaultKind, Header, Hello, Kind};
+use crate::wire::{self, Attempt, CancelReason, Decoder, Header, Hello, Kind};
 
 /// One request and its response. Dropping it before its end closes the connection, which tells the
 /// worker that the answer is not wanted.
@@ -69,9 +69,6 @@ pub struct Ready {
     /// The other one takes bytes.
     pub other: bool,
 }
-
-/// So many generations after the one that was asked, the code is newer than the request.
-const GENERATIONS: u32 = 2;
 
 const NO_RESPONSE: &str = "there was no response in time";
 const WAITED: &str = "it waited too long for a process";
@@ -319,73 +316,6 @@ impl Exchange<'_> {
             return self.error(ErrorKind::QueueTimeout, WAITED);
         }
         error
-    }
-
-    /// The request was surely not looked at: sends it elsewhere.
-    fn again(&mut self) -> Result<(), Error> {
-        if self.phase != Phase::Sent {
-            return Err(self.broken("a worker that had begun says it had not"));
-        }
-        if let Some((_, chosen)) = &self.connection {
-            self.child.forget(self.group, chosen);
-        }
-        self.connection = None;
-        if self.restarts > 0 {
-            // Twice is no coincidence: whatever makes workers refuse, let it pass.
-            thread::sleep(Duration::from_millis(1 << self.restarts.min(6)));
-        }
-        self.restarts = self.restarts.saturating_add(1);
-        self.reset();
-        self.start()
-    }
-
-    /// The worker's code is out of date: waits for the next generation, or for word that there will
-    /// be none.
-    fn later(&mut self) -> Result<(), Error> {
-        let Some((_, chosen)) = &self.connection else { return Ok(()) };
-        let generation = chosen.generation;
-        let group = self.group.number();
-        let board = &self.child.board;
-        let until = self.begun + self.options.connect_timeout.max(self.options.socket_timeout);
-        let until = self.deadline().map_or(until, |at| at.min(until));
-        // No worker is held while it waits.
-        self.connection = None;
-        self.reset();
-        loop {
-            let version = board.version(group);
-            if board.generation(group) > generation {
-                self.generation = generation + 1;
-                // The first may have begun to load before this request came, the second has not. Code
-                // that changes faster than it loads would keep the request for good.
-                self.waits += 1;
-                self.stay = self.waits >= GENERATIONS;
-                break;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if board.failures(group) != self.failures || left.is_zero() {
-                self.stay = true;
-                break;
-            }
-            board.wait(group, version, left.min(SLICE));
-        }
-        self.queued = Instant::now();
-        self.start()
-    }
-
-    fn reset(&mut self) {
-        if let Some(decoder) = self.decoder.take() {
-            self.child.give_back(decoder);
-        }
-        self.decoder = Some(self.child.decoder());
-    }
-
-    /// Whether the fault that comes next asks for a later generation.
-    fn is_to_be_repeated(&mut self) -> Result<bool, Error> {
-        if self.phase != Phase::Sent || self.stay {
-            return Ok(false);
-        }
-        let fault = self.decoder().peek_payload().and_then(|bytes| Fault::decode(bytes).ok());
-        Ok(fault.is_some_and(|fault| fault.kind == FaultKind::Later))
     }
 
     fn decoder(&mut self) -> &mut Decoder {
