@@ -11,12 +11,12 @@ def application(environ, start_response):
     return [environ['mod_wsgi.application_group'].encode() or b'main']
 ";
 
-/// Start-up code of Python that keeps `logging` from interpreters as long as a file is there.
+/// Start-up code of Python that keeps `signal` from interpreters as long as a file is there.
 const SABOTAGE: &str = "
 import os, sys
 class Finder:
     def find_spec(name, path, target=None):
-        if name == 'logging' and os.path.exists(os.path.join(os.path.dirname(__file__), 'broken')):
+        if name == 'signal' and os.path.exists(os.path.join(os.path.dirname(__file__), 'broken')):
             raise ImportError('sabotage')
 sys.meta_path.insert(0, Finder)
 ";
@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Finder)
 fn a_main_interpreter_that_cannot_be_set_up_is_said_once() {
     matrix::for_each_cell(|cell| {
         let site = Site::new(cell.mpm, &cell.python).one_child(4);
-        site.write("lib/logging.py", "raise ValueError('no logging')\n");
+        site.write("lib/signal.py", "raise ValueError('no signal')\n");
         let lib = site.path("lib").display().to_string();
         let server = site.env("PYTHONPATH", &lib).mount("/", "app.wsgi", HELLO).start();
         for _ in 0..2 {
@@ -43,7 +43,7 @@ fn a_main_interpreter_that_cannot_be_set_up_is_said_once() {
         ] {
             assert_eq!(server.log().expect(&text).level, level);
         }
-        server.log().expect_traceback("ValueError: no logging");
+        server.log().expect_traceback("ValueError: no signal");
         // What did not go wrong.
         server.log().refuse("WSGI0001");
         server.log().refuse("WSGI0036");
@@ -109,7 +109,7 @@ try: import _interpreters as interpreters
 except ImportError: import _xxsubinterpreters as interpreters
 current = interpreters.get_current()
 if (current[0] if isinstance(current, tuple) else int(current)) != 0:
-    sys.modules['logging'] = None
+    sys.modules['signal'] = None
 ";
     site.write("lib/sitecustomize.py", sabotage);
     let lib = site.path("lib").display().to_string();
