@@ -227,6 +227,7 @@ impl Server {
     /// When that does not happen in good time.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.allow_ends();
         self.signal_restart(Signal::HUP);
     }
 
@@ -277,6 +278,16 @@ impl Server {
         }
         self.finished = true;
         let before = self.log.audit();
+        self.allow_ends();
+        let complaint = self.end();
+        before
+            .or(complaint)
+            .or_else(|| self.log.audit())
+            .or_else(|| Some(format!("the console says:\n{}", self.console.audit()?)))
+    }
+
+    /// Before children are told to stop at once.
+    fn allow_ends(&self) {
         if self.site.mpm() == crate::matrix::Mpm::Event {
             // httpd 2.4.71: a child of the event MPM that is told to stop closes the sockets of its
             // workers while these end (`close_worker_sockets`), and now and then one is gone in
@@ -284,11 +295,6 @@ impl Server {
             // Children of the other two are held to a clean end.
             self.log.allow("exit signal Segmentation fault (11)");
         }
-        let complaint = self.end();
-        before
-            .or(complaint)
-            .or_else(|| self.log.audit())
-            .or_else(|| Some(format!("the console says:\n{}", self.console.audit()?)))
     }
 
     /// SIGTERM, patience, SIGKILL; to the parent first, then to whatever remains.
