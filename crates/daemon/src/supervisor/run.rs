@@ -475,16 +475,17 @@ impl Supervisor {
     fn read_children(&mut self) {
         let mut buffer = [0; 64];
         for _ in 0..TURN {
-            let received = match receive(self.children.as_fd(), &mut buffer, false) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return,
-            };
+            let received = receive(self.children.as_fd(), &mut buffer, false);
+            let Ok(received) = received else { return };
             if received.length == 0 && is_shut(self.children.as_fd()) {
+                self.machine.unwatch(&self.children);
                 let text = "A child of the server has shut down the channel on which children ask \
                             for connections; it is there again after a restart of the server.";
-                self.machine.logger.say(3, text);
-                let _ = epoll::delete(&self.machine.epoll, &self.children);
+                // A server of one process that ends closes this, too, and maybe first.
+                std::thread::sleep(SOON);
+                if !is_shut(self.parent.as_fd()) {
+                    self.machine.logger.say(3, text);
+                }
                 return;
             }
             let (Ok(connect), [end]) =
