@@ -179,8 +179,14 @@ def application(environ, start_response):
     matrix::for_each_cell(|cell| {
         let site = Site::new(cell.mpm, &cell.python).one_child(2);
         let mut server = site.mount("/", "forever.wsgi", FOREVER).start();
-        assert_eq!(server.get("/").status, 200);
-        server.restart();
+        // A child of the event MPM may crash on its way there; see `Server::restart`.
+        for crashes in 0..5 {
+            assert_eq!(server.get("/").status, 200);
+            server.restart();
+            if server.log().matching("exit signal Segmentation fault").len() == crashes {
+                break;
+            }
+        }
         server.log().expect("WSGI1105: Python was not shut down completely in embedded mode");
         // On a busy machine Apache asks again after three seconds; after ten it would kill.
         server.log().allow("still did not exit, sending a SIGTERM");
