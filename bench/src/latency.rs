@@ -26,51 +26,36 @@ const LASTS: Duration = Duration::from_millis(1000);
 /// The same without a computation.
 const ALONE: Duration = Duration::from_millis(200);
 
-/// Who is asked.
-struct Asked {
-    name: &'static str,
-    interval: &'static str,
-    start: fn(&Lab) -> Result<Running>,
-}
-
-const ASKED: &[Asked] = &[
-    Asked {
-        name: "c-embedded",
-        interval: "5 ms",
-        start: |lab| contestants::start("c-embedded", lab),
-    },
-    Asked {
-        name: "ours-embedded",
-        interval: "5 ms",
-        start: |lab| contestants::start("ours-embedded", lab),
-    },
-    Asked { name: "ours-embedded", interval: "1 ms", start: |lab| embedded(lab, "0.001") },
-    Asked { name: "ours-embedded", interval: "0.1 ms", start: |lab| embedded(lab, "0.0001") },
-    Asked {
-        name: "c-daemon-16",
-        interval: "5 ms",
-        start: |lab| contestants::start("c-daemon-16", lab),
-    },
-    Asked {
-        name: "ours-daemon-16",
-        interval: "5 ms",
-        start: |lab| contestants::start("ours-daemon-16", lab),
-    },
-    Asked { name: "ours-daemon-16", interval: "1 ms", start: |lab| daemon(lab, "0.001") },
-    Asked { name: "ours-daemon-16", interval: "0.1 ms", start: |lab| daemon(lab, "0.0001") },
-    Asked {
-        name: "granian-16",
-        interval: "5 ms",
-        start: |lab| contestants::start("granian-16", lab),
-    },
+/// Who is asked, and the switch interval in seconds if it is not the usual one.
+const ASKED: &[(&str, Option<f64>)] = &[
+    ("c-embedded", None),
+    ("ours-embedded", None),
+    ("ours-embedded", Some(0.001)),
+    ("ours-embedded", Some(0.0001)),
+    ("c-daemon-16", None),
+    ("ours-daemon-16", None),
+    ("ours-daemon-16", Some(0.001)),
+    ("ours-daemon-16", Some(0.0001)),
+    ("granian-16", None),
 ];
 
-fn embedded(lab: &Lab, interval: &str) -> Result<Running> {
+/// In seconds.
+const USUAL: f64 = 0.005;
+
+fn start(name: &str, interval: Option<f64>, lab: &Lab) -> Result<Running> {
+    match interval {
+        None => contestants::start(name, lab),
+        Some(interval) if name.contains("daemon") => daemon(lab, interval),
+        Some(interval) => embedded(lab, interval),
+    }
+}
+
+fn embedded(lab: &Lab, interval: f64) -> Result<Running> {
     let lines = configs::embedded(lab, lab.module()?, "app.py");
     lab.httpd(&format!("embedded-{interval}"), &format!("{lines}WSGISwitchInterval {interval}\n"))
 }
 
-fn daemon(lab: &Lab, interval: &str) -> Result<Running> {
+fn daemon(lab: &Lab, interval: f64) -> Result<Running> {
     let options = format!("switch-interval={interval}");
     let name = format!("daemon-{interval}");
     let group = Group { name: &name, processes: 1, threads: 16, options: &options };
@@ -97,14 +82,14 @@ pub(crate) fn run(lab: &Lab) -> String {
          |---|---|---|---|---|---|---|\n",
     );
     let mut servers: Vec<Result<(Running, Waits)>> = Vec::new();
-    for asked in ASKED {
-        eprintln!("starting {}, {}", asked.name, asked.interval);
-        let start = || {
-            let mut server = (asked.start)(lab)?;
+    for &(name, interval) in ASKED {
+        eprintln!("starting {name}");
+        let ready = || {
+            let mut server = start(name, interval, lab)?;
             rounds::wait(&mut server)?;
             Ok((server, Waits::default()))
         };
-        servers.push(start());
+        servers.push(ready());
     }
     for round in 0..ROUNDS {
         eprintln!("latency round {}", round + 1);
@@ -115,8 +100,8 @@ pub(crate) fn run(lab: &Lab) -> String {
             }
         }
     }
-    for (asked, server) in ASKED.iter().zip(servers) {
-        let (name, interval) = (asked.name, asked.interval);
+    for (&(name, interval), server) in ASKED.iter().zip(servers) {
+        let interval = format!("{} ms", interval.unwrap_or(USUAL) * 1e3);
         let _ = match server {
             Ok((_, mut waits)) => {
                 let ms = |waits: &mut Vec<Duration>, share| at(waits, share).as_secs_f64() * 1e3;

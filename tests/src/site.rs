@@ -60,6 +60,19 @@ pub struct Check {
     pub output: String,
 }
 
+impl Check {
+    /// The configuration is refused with this message, on a line of its own.
+    ///
+    /// # Panics
+    /// When it is accepted, or refused in other words.
+    #[track_caller]
+    pub fn assert_refused(&self, message: &str) {
+        assert!(!self.ok, "accepted, though it should say: {message}");
+        let found = self.output.lines().any(|line| line == message);
+        assert!(found, "should say: {message}\nbut says: {}", self.output);
+    }
+}
+
 impl Site {
     /// A site with `mod_wsgi`, whose applications run in Apache's children under this Python.
     ///

@@ -259,14 +259,9 @@ fn directives_11_no_graceful_timeout_is_no_time() {
 
 #[test]
 fn directives_10_processor_time_without_graceful_timeout() {
-    let server = serve("cpu-time-limit=1 graceful-timeout=0 shutdown-timeout=30 socket-timeout=60");
-    let first = pid(&server);
-    let (response, _) = ask(&server, "spin=1.3").join().unwrap();
-    assert_eq!(response.status, 200, "what runs is finished");
-    ends_for(&server, first, "cpu_time_limit");
-    assert_ne!(pid(&server), first);
-    server.log().allow("[wsgi:warn]");
-    server.stop();
+    ends_after_processor_time(
+        "cpu-time-limit=1 graceful-timeout=0 shutdown-timeout=30 socket-timeout=60",
+    );
 }
 
 #[test]
@@ -322,7 +317,12 @@ fn reasons_of_restarts_and_reloads() {
 
 #[test]
 fn cpu_time_limit() {
-    let server = serve("cpu-time-limit=1 graceful-timeout=30 socket-timeout=60");
+    ends_after_processor_time("cpu-time-limit=1 graceful-timeout=30 socket-timeout=60");
+}
+
+/// A request that uses up the processor time is finished, and then its process is replaced.
+fn ends_after_processor_time(options: &str) {
+    let server = serve(options);
     let first = pid(&server);
     let (response, _) = ask(&server, "spin=1.3").join().unwrap();
     assert_eq!(response.status, 200, "what runs is finished");

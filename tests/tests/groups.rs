@@ -22,10 +22,7 @@ fn accepted(lines: &str) {
 /// The configuration is refused with this message, on a line of its own.
 #[track_caller]
 fn refused(lines: &str, message: &str) {
-    let check = check(lines);
-    assert!(!check.ok, "{lines} is accepted");
-    let found = check.output.lines().any(|line| line == message);
-    assert!(found, "{lines}\nshould say: {message}\nbut says: {}", check.output);
+    check(lines).assert_refused(message);
 }
 
 fn is_root() -> bool {

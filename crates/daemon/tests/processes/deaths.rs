@@ -7,7 +7,9 @@ use daemon::client::ErrorKind;
 use daemon::config::Group;
 
 use crate::ask::Ask;
-use crate::server::{Server, group, is_alive, kill, payload, until, until_gone};
+use crate::server::{
+    Server, group, halt, is_alive, kill, payload, processor_time, until, until_gone,
+};
 
 crate::tests! {
     a_worker_killed_before_its_response_is_told_from_one_killed_within_it
@@ -64,7 +66,7 @@ fn a_request_that_was_not_read_is_sent_again() {
     for again in 0..3 {
         let pid = server.pid();
         // It cannot read what it is sent.
-        kill(pid, libc::SIGSTOP);
+        halt(pid);
         let body = b"an upload can be sent again, too, until the application reads it";
         let ask = Ask { body, inline: if again == 0 { body.len() } else { 0 }, ..Ask::default() };
         let response = ask.send_then(&server.child, server.group("g"), "upload", || {
@@ -168,17 +170,10 @@ fn what_has_ended_gives_the_supervisor_nothing_to_do() {
         assert_eq!(server.text("hello"), "Hello");
     }
     server.pids(2);
-    let used = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.supervisor())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let [user, system] = [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap());
-        user + system
-    };
-    let before = used();
+    let before = processor_time(server.supervisor());
     thread::sleep(Duration::from_secs(2));
-    // In hundredths of a second.
-    let used = used() - before;
-    assert!(used < 5, "{used} in two seconds");
+    let used = processor_time(server.supervisor()) - before;
+    assert!(used < 5, "hundredths of a second: {used}");
 }
 
 fn a_spare_leaves_no_gap() {

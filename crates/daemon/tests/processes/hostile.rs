@@ -13,7 +13,9 @@ use daemon::wire::Record;
 use rustix::net::{SendFlags, send};
 
 use crate::ask::Ask;
-use crate::server::{Server, descriptors, group, is_alive, payload, until, until_gone};
+use crate::server::{
+    Server, descriptors, group, is_alive, payload, processor_time, until, until_gone,
+};
 
 crate::tests! {
     rubbish_on_the_control_socket
@@ -232,14 +234,10 @@ fn a_channel_that_a_child_has_shut_down() {
     server.until_logged("has shut down the channel");
     // What there is goes on, and the supervisor has nothing to do.
     assert_eq!(server.pid(), pid);
-    let used = || {
-        let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = used();
+    let before = processor_time(first);
     std::thread::sleep(Duration::from_millis(500));
-    assert!(used() - before < 10, "hundredths of a second: {}", used() - before);
+    let used = processor_time(first) - before;
+    assert!(used < 10, "hundredths of a second: {used}");
     // A new child cannot connect, until the server is restarted.
     server.renew();
     let error = server.get("hello").error.unwrap();

@@ -72,6 +72,25 @@ pub(crate) fn is_alive(pid: i32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
+/// Stops a process, each of its threads: they go on for a moment after the signal.
+pub(crate) fn halt(pid: i32) {
+    kill(pid, libc::SIGSTOP);
+    until("a stop", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.flatten().all(|thread| {
+            std::fs::read_to_string(thread.path().join("stat"))
+                .is_ok_and(|stat| stat.rsplit(')').next().unwrap_or_default().starts_with(" T"))
+        })
+    });
+}
+
+/// Processor time of a process, in hundredths of a second.
+pub(crate) fn processor_time(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    [fields[11], fields[12]].map(|time| time.parse::<u64>().unwrap()).iter().sum()
+}
+
 /// How many descriptors a process has.
 pub(crate) fn descriptors(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()

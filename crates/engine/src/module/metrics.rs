@@ -39,9 +39,7 @@ pub(super) unsafe extern "C" fn request(
     unsafe {
         guard::object(|py| {
             let recorder = recorder(group(py, this)?.process);
-            // Detached: it asks the system, and waits for threads that are just recording.
-            let interval = py.detach(|| recorder.and_then(Recorder::interval));
-            interval.map_or_else(|| Ok(py.none()), |interval| of_requests(py, &interval))
+            dict_or_none(py, || recorder.and_then(Recorder::interval), of_requests)
         })
     }
 }
@@ -55,8 +53,7 @@ pub(super) unsafe extern "C" fn process(
     unsafe {
         guard::object(|py| {
             let recorder = recorder(group(py, this)?.process);
-            let totals = py.detach(|| recorder.and_then(Recorder::totals));
-            totals.map_or_else(|| Ok(py.none()), |totals| of_process(py, &totals))
+            dict_or_none(py, || recorder.and_then(Recorder::totals), of_process)
         })
     }
 }
@@ -70,8 +67,7 @@ pub(super) unsafe extern "C" fn server(
     unsafe {
         guard::object(|py| {
             let server = group(py, this)?.process.log;
-            let board = py.detach(|| server.scoreboard());
-            board.map_or_else(|| Ok(py.none()), |board| of_server(py, &board))
+            dict_or_none(py, || server.scoreboard(), of_server)
         })
     }
 }
@@ -87,6 +83,16 @@ impl Process {
 /// The record, if it runs and is nobody else's.
 fn recorder(process: &'static Process) -> Option<&'static Recorder> {
     Some(&process.recorder).filter(|recorder| recorder.is_on() && !recorder.is_claimed())
+}
+
+/// Makes a dictionary of numbers, if there are any. They are taken detached: that asks the system or
+/// the server, and waits for threads that are just recording.
+fn dict_or_none<'py, T: Send>(
+    py: Token<'py>,
+    take: impl FnOnce() -> Option<T> + Send,
+    make: fn(Token<'py>, &T) -> py::Result<'py, Bound<'py>>,
+) -> py::Result<'py, Bound<'py>> {
+    py.detach(take).map_or_else(|| Ok(py.none()), |numbers| make(py, &numbers))
 }
 
 /// A dictionary that is being filled.
