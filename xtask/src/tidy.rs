@@ -1,7 +1,7 @@
 //! `tidy`: the rules of this house that no compiler checks.
 //!
 //! * every Rust file opens with `//!`, and past 600 lines outside its tests holds two nouns;
-//! * crates use each other only as ARCHITECTURE.md draws it;
+//! * crates use each other just as ARCHITECTURE.md draws it, and the paths it names are there;
 //! * codes of log messages are sorted and given once;
 //! * change notes are named `<topic>.<kind>.md`;
 //! * no file names a directory of the machine it was written on;
@@ -9,6 +9,7 @@
 
 pub(crate) mod layers;
 mod links;
+mod paths;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,6 +33,7 @@ pub(crate) fn run() -> Result<()> {
     let document =
         std::fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     wrong.extend(layers::violations(&layers::packages()?, &layers::rule(&document)));
+    wrong.extend(paths::violations(&document, &files));
     wrong.extend(links::violations(&files, |path| std::fs::read_to_string(root.join(path)).ok()));
     if wrong.is_empty() {
         println!("tidy: {} files are in order", files.len());

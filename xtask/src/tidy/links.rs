@@ -78,7 +78,7 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// Lines outside of blocks of code.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_code = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let fence = line.trim_start().starts_with("```");
