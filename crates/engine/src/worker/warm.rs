@@ -13,6 +13,9 @@ use engine_api::{
     Bytes, Client, Fault, FaultKind, Flags, Head, Host, Level, Pair, Record, ReplyKind, Request,
     Slice,
 };
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use percent_encoding::percent_decode_str;
 
 use super::host::{self, ProcessLog};
 use crate::process::Process;
@@ -27,7 +30,7 @@ const ENOUGH: u64 = 16 << 20;
 /// Asks the application of a script that is loaded.
 ///
 /// # Errors
-/// It does not answer, or with a status of 500 and above: one sentence's end.
+/// It does not answer, or with a status of 500 and above. The text is the end of a sentence.
 pub(super) fn ask(
     process: &'static Process,
     config: &Config,
@@ -37,34 +40,12 @@ pub(super) fn ask(
     if !has_application(process, preload) {
         return Ok(());
     }
-    let url = Url::parse(url);
+    let url = Url::parse(url)?;
+    let (path, port) = (url.path(), url.port().to_string());
     let script = Bytes::new(&preload.script);
     let id = format!("warm-up-{:016x}", RandomState::new().hash_one(std::process::id()));
-    let pairs = [
-        (&b"GATEWAY_INTERFACE"[..], &b"CGI/1.1"[..]),
-        (b"SERVER_PROTOCOL", b"HTTP/1.1"),
-        (b"SERVER_SOFTWARE", &config.server_description),
-        (b"REQUEST_METHOD", b"GET"),
-        (b"REQUEST_SCHEME", if url.https { b"https" } else { b"http" }),
-        (b"SCRIPT_NAME", b""),
-        (b"PATH_INFO", &url.path),
-        (b"QUERY_STRING", url.query),
-        (b"REQUEST_URI", url.uri),
-        (b"SCRIPT_FILENAME", &preload.script),
-        (b"SERVER_NAME", url.name),
-        (b"SERVER_PORT", url.port),
-        (b"HTTP_HOST", url.host),
-        (b"HTTP_USER_AGENT", b"mod_wsgi warm-up"),
-        (b"REMOTE_ADDR", b"127.0.0.1"),
-        (b"mod_wsgi.process_group", &config.process_group),
-        (b"mod_wsgi.application_group", &preload.application_group),
-        (b"mod_wsgi.callable_object", CALLABLE),
-        (b"mod_wsgi.script_name", b""),
-        (b"mod_wsgi.path_info", &url.path),
-        (b"mod_wsgi.request_handler", b"wsgi-script"),
-        (b"mod_wsgi.warm_up", b"1"),
-    ];
-    let environ = pairs.map(|(name, value)| Pair::new(name, value));
+    let environ = variables(&url, &path, &port, config, preload);
+    let environ = environ.map(|(name, value)| Pair::new(name, value));
     let described = Request {
         environ: Slice::new(&environ),
         script,
@@ -83,7 +64,7 @@ pub(super) fn ask(
         daemon_connects: 0,
         daemon_restarts: 0,
         request_rec: std::ptr::null_mut(),
-        https: url.https,
+        https: url.is_https(),
         multithread: config.threads > 1,
         multiprocess: config.multiprocess,
         run_once: config.run_once,
@@ -97,16 +78,48 @@ pub(super) fn ask(
     let reply = Client::with(&host::TABLE, &mut nobody, |client| {
         request::handle(process, &described, client)
     });
-    match reply {
-        Err(fault) => Err(fault.text),
-        Ok(reply) if reply.status >= 500 => {
-            Err(format!("it answers {} with status {}", url.shown(), reply.status))
-        }
-        Ok(reply) if reply.kind == ReplyKind::Truncated && !nobody.is_full() => {
-            Err(format!("its answer to {} breaks off", url.shown()))
-        }
-        Ok(_) => Ok(()),
+    let reply = reply.map_err(|fault| fault.text)?;
+    if reply.status >= 500 {
+        return Err(format!("it answers '{}' with status {}", url.target(), reply.status));
     }
+    if reply.kind == ReplyKind::Truncated && !nobody.is_full() {
+        return Err(format!("its answer to '{}' breaks off", url.target()));
+    }
+    Ok(())
+}
+
+/// The variables that Apache would have for such a request.
+fn variables<'a>(
+    url: &'a Url,
+    path: &'a [u8],
+    port: &'a str,
+    config: &'a Config,
+    preload: &'a Preload,
+) -> [(&'static [u8], &'a [u8]); 22] {
+    [
+        (b"GATEWAY_INTERFACE", b"CGI/1.1"),
+        (b"SERVER_PROTOCOL", b"HTTP/1.1"),
+        (b"SERVER_SOFTWARE", &config.server_description),
+        (b"REQUEST_METHOD", b"GET"),
+        (b"REQUEST_SCHEME", if url.is_https() { b"https" } else { b"http" }),
+        (b"SCRIPT_NAME", b""),
+        (b"PATH_INFO", path),
+        (b"QUERY_STRING", url.query().as_bytes()),
+        (b"REQUEST_URI", url.target().as_bytes()),
+        (b"SCRIPT_FILENAME", &preload.script),
+        (b"SERVER_NAME", url.name().as_bytes()),
+        (b"SERVER_PORT", port.as_bytes()),
+        (b"HTTP_HOST", url.host().as_bytes()),
+        (b"HTTP_USER_AGENT", b"mod_wsgi warm-up"),
+        (b"REMOTE_ADDR", b"127.0.0.1"),
+        (b"mod_wsgi.process_group", &config.process_group),
+        (b"mod_wsgi.application_group", &preload.application_group),
+        (b"mod_wsgi.callable_object", CALLABLE),
+        (b"mod_wsgi.script_name", b""),
+        (b"mod_wsgi.path_info", path),
+        (b"mod_wsgi.request_handler", b"wsgi-script"),
+        (b"mod_wsgi.warm_up", b"1"),
+    ]
 }
 
 /// Whether the script is more than one that is only to be imported.
@@ -133,69 +146,46 @@ fn has_application(process: &'static Process, preload: &Preload) -> bool {
     })
 }
 
-/// A URL in the parts that an environment has.
-#[derive(Debug, PartialEq, Eq)]
-struct Url<'a> {
-    https: bool,
+/// A URL, or a path from the root of an application at `localhost`.
+#[derive(Debug)]
+struct Url(Uri);
+
+impl Url {
+    fn parse(text: &[u8]) -> Result<Url, String> {
+        let shown = || format!("'{}' cannot be asked for", text.escape_ascii());
+        Uri::try_from(text).map(Url).map_err(|error| format!("{}: {error}", shown()))
+    }
+
+    fn is_https(&self) -> bool {
+        self.0.scheme() == Some(&Scheme::HTTPS)
+    }
+
     /// With the port, if it has one.
-    host: &'a [u8],
-    name: &'a [u8],
-    port: &'a [u8],
-    uri: &'a [u8],
+    fn host(&self) -> &str {
+        self.0.authority().map_or("localhost", Authority::as_str)
+    }
+
+    fn name(&self) -> &str {
+        self.0.host().unwrap_or("localhost")
+    }
+
+    fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
+    }
+
     /// Without escapes.
-    path: Vec<u8>,
-    query: &'a [u8],
-}
-
-impl<'a> Url<'a> {
-    /// What the configuration has checked.
-    fn parse(url: &'a [u8]) -> Url<'a> {
-        let https = url.starts_with(b"https://");
-        let rest = url.strip_prefix(b"https://").or_else(|| url.strip_prefix(b"http://"));
-        let (host, uri) = match rest {
-            Some(rest) => cut(rest, |byte| byte == b'/').unwrap_or((rest, b"/")),
-            None => (&b"localhost"[..], url),
-        };
-        let (path, query) = match cut(uri, |byte| byte == b'?') {
-            Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
-            None => (uri, &b""[..]),
-        };
-        // The colons of an address in brackets are none of a port.
-        let from = host.iter().rposition(|byte| *byte == b']').unwrap_or(0);
-        let colon = host.get(from..).unwrap_or_default().iter().position(|byte| *byte == b':');
-        let (name, port) = match colon.and_then(|at| host.split_at_checked(from + at)) {
-            Some((name, port)) => (name, port.get(1..).unwrap_or_default()),
-            None => (host, if https { &b"443"[..] } else { b"80" }),
-        };
-        Url { https, host, name, port, uri, path: unescape(path), query }
+    fn path(&self) -> Vec<u8> {
+        percent_decode_str(self.0.path()).collect()
     }
 
-    fn shown(&self) -> String {
-        format!("'{}'", self.uri.escape_ascii())
+    fn query(&self) -> &str {
+        self.0.query().unwrap_or_default()
     }
-}
 
-fn cut(text: &[u8], is_end: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
-    text.split_at_checked(text.iter().position(|byte| is_end(*byte))?)
-}
-
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut plain = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                plain.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                plain.push(*byte);
-                at += 1;
-            }
-        }
+    /// As a client sends it.
+    fn target(&self) -> &str {
+        self.0.path_and_query().map_or("/", PathAndQuery::as_str)
     }
-    plain
 }
 
 /// The host of a request that nobody has made.
@@ -266,23 +256,28 @@ impl Host for Nobody {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn parts_of_a_url() {
-        let path = Url::parse(b"/a%20b/%c3%A4%zz%4?x=%20");
-        assert_eq!(
-            (path.host, path.name, path.port),
-            (&b"localhost"[..], &b"localhost"[..], &b"80"[..])
-        );
-        assert_eq!(path.path, b"/a b/\xc3\xa4%zz%4");
-        assert_eq!((path.query, path.uri), (&b"x=%20"[..], &b"/a%20b/%c3%A4%zz%4?x=%20"[..]));
-        let all = Url::parse(b"https://example.org:8443/x");
-        assert_eq!((all.https, all.host), (true, &b"example.org:8443"[..]));
-        assert_eq!((all.name, all.port), (&b"example.org"[..], &b"8443"[..]));
-        assert_eq!((all.path.as_slice(), all.query), (&b"/x"[..], &b""[..]));
-        let six = Url::parse(b"https://[::1]/");
-        assert_eq!((six.name, six.port), (&b"[::1]"[..], &b"443"[..]));
+        let url = |text: &str| Url::parse(text.as_bytes()).unwrap();
+        let path = url("/a%20b/%c3%A4%zz%4?x=%20");
+        assert_eq!((path.host(), path.name(), path.port()), ("localhost", "localhost", 80));
+        assert_eq!(path.path(), b"/a b/\xc3\xa4%zz%4");
+        assert_eq!((path.query(), path.target()), ("x=%20", "/a%20b/%c3%A4%zz%4?x=%20"));
+        let all = url("https://example.org:8443/x");
+        assert_eq!((all.is_https(), all.host()), (true, "example.org:8443"));
+        assert_eq!((all.name(), all.port()), ("example.org", 8443));
+        assert_eq!((all.path().as_slice(), all.query()), (&b"/x"[..], ""));
+        let six = url("https://[::1]/");
+        assert_eq!((six.name(), six.port()), ("[::1]", 443));
+    }
+
+    #[test]
+    fn what_no_client_could_send_is_an_error() {
+        let error = Url::parse(b"/a<b").unwrap_err();
+        assert!(error.starts_with("'/a<b' cannot be asked for: "), "{error}");
     }
 
     #[test]
