@@ -252,11 +252,7 @@ impl Exchange<'_> {
                 let group = self.group.number();
                 Hello { abi: wire::ABI, domain, group, epoch: chosen.epoch }.encode()
             });
-            let queue_deadline = self.options.queue_timeout.map_or(0, |limit| {
-                let waited = self.queued.elapsed().as_micros() as u64;
-                let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-                monotonic_us().saturating_sub(waited).saturating_add(limit)
-            });
+            let queue_deadline = self.queue_deadline();
             let Exchange { id, connects, restarts, stay, .. } = *self;
             let attempt = Attempt { id, queue_deadline, connects, restarts, stay };
             wire::stamp(self.request, &attempt);
@@ -294,6 +290,15 @@ impl Exchange<'_> {
     /// When it has waited for too long, unless somebody looks at it.
     fn queue_until(&self) -> Option<Instant> {
         self.options.queue_timeout.map(|limit| self.queued + limit)
+    }
+
+    /// The same for the worker, in microseconds of the clock that all processes share; 0 for never.
+    fn queue_deadline(&self) -> u64 {
+        self.options.queue_timeout.map_or(0, |limit| {
+            let waited = self.queued.elapsed().as_micros() as u64;
+            let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+            monotonic_us().saturating_sub(waited).saturating_add(limit)
+        })
     }
 
     /// When there must be a response.
@@ -398,20 +403,7 @@ impl Exchange<'_> {
                         return Err(error);
                     }
                     if self.child.board.is_over(slot.0, slot.1) {
-                        // What it said before it ended lies here already, if it said anything. That
-                        // the connection is open is the doing of a process it has left behind.
-                        match recv(fd, decoder.space(), RecvFlags::DONTWAIT) {
-                            Ok((_, count)) if count > 0 => decoder.filled(count),
-                            // Nobody runs what was not read to its end.
-                            _ if self.phase == Phase::Sent
-                                && decoder.is_between_frames()
-                                && unread(fd.as_fd()) > 0 =>
-                            {
-                                return self.again();
-                            }
-                            _ => return Err(self.closed()),
-                        }
-                        return Ok(());
+                        return self.receive_last_words();
                     }
                 }
                 Err(Errno::CONNRESET)
@@ -425,6 +417,28 @@ impl Exchange<'_> {
                     return Err(Error { errno, ..self.closed() });
                 }
             }
+        }
+    }
+
+    /// The worker has ended, though the connection is open: that is the doing of a process it has left
+    /// behind. What it said before lies here already, if it said anything.
+    fn receive_last_words(&mut self) -> Result<(), Error> {
+        let (Some((fd, _)), Some(decoder)) = (&self.connection, &mut self.decoder) else {
+            return Err(self.closed());
+        };
+        match recv(fd, decoder.space(), RecvFlags::DONTWAIT) {
+            Ok((_, count)) if count > 0 => {
+                decoder.filled(count);
+                Ok(())
+            }
+            // Nobody runs what was not read to its end.
+            _ if self.phase == Phase::Sent
+                && decoder.is_between_frames()
+                && unread(fd.as_fd()) > 0 =>
+            {
+                self.again()
+            }
+            _ => Err(self.closed()),
         }
     }
 
