@@ -74,22 +74,18 @@ impl Group {
             log::coded(&process.log, &WSGI0035.message([&title, &place]));
             Err(text)
         };
-        let own_gil = settings.own_gil && !main;
-        if own_gil && process.settings.free_threading {
+        let wants_own_gil = settings.own_gil && !main;
+        if wants_own_gil && process.settings.free_threading {
             log::coded(&process.log, &WSGI0202.message([&title, &place]));
         }
-        let own_gil = own_gil && Options::OWN_GIL;
+        let own_gil = wants_own_gil && Options::OWN_GIL;
         let line = match (main, own_gil) {
             (true, _) => format!("Attaching to Python main interpreter in {place}."),
             (false, false) => format!("Creating {title} in {place}."),
             (false, true) => format!("Creating {title} in {place} with own GIL."),
         };
         log::plain(&process.log, Level::Info, &line);
-        let mut key = if main { Vec::new() } else { name.clone() };
-        if index > 0 {
-            // No name of a configuration has a NUL.
-            key.extend_from_slice(format!("\0{index}").as_bytes());
-        }
+        let key = interpreter_key(if main { b"" } else { name }, index);
         let interpreter = match process.runtime.interpreter(key, Options { own_gil }) {
             Ok(interpreter) => interpreter,
             Err(error) => return failed(error.to_string()),
@@ -223,6 +219,16 @@ impl Group {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name by which `interp` knows a replica of the group of this name.
+fn interpreter_key(name: &[u8], index: usize) -> Vec<u8> {
+    let mut key = name.to_vec();
+    if index > 0 {
+        // No name of a configuration has a NUL.
+        key.extend_from_slice(format!("\0{index}").as_bytes());
+    }
+    key
 }
 
 /// `main interpreter` or `sub-interpreter 'NAME'`.

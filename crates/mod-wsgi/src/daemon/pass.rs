@@ -157,11 +157,7 @@ fn relay(
                 if let Err(fault) = drain.write_out(host) {
                     return give_up(exchange, host, &fault);
                 }
-                let given = match upload.file() {
-                    Some((file, from, length)) => exchange.file(file.as_fd(), from, length),
-                    None => exchange.pull(credit, |buffer, wait| read(upload, host, buffer, wait)),
-                };
-                match given {
+                match give(&mut exchange, credit, upload, host) {
                     Ok(()) => continue,
                     Err(error) => return broken(known, drain, host, &error),
                 }
@@ -206,12 +202,9 @@ fn relay(
                 }
                 // From here on the worker does other things.
                 drop(exchange);
-                if let Some(redirect) = redirect {
-                    return redirect.follow(host);
-                }
-                return match drain.finish(host) {
-                    Ok(()) => Status::Ok,
-                    Err(fault) => failure::of_client(host, &fault),
+                return match redirect {
+                    Some(redirect) => redirect.follow(host),
+                    None => finish(drain, host),
                 };
             }
             Err(error) => return broken(known, drain, host, &error),
@@ -219,6 +212,27 @@ fn relay(
         if let Err(fault) = sent {
             return give_up(exchange, host, &fault);
         }
+    }
+}
+
+/// Gives the worker some of the body, as much as it asked for or all of it as a file.
+fn give(
+    exchange: &mut Exchange<'_>,
+    credit: u32,
+    upload: &mut Upload<'_>,
+    host: &mut RequestHost<'_, '_>,
+) -> Result<(), Error> {
+    match upload.file() {
+        Some((file, from, length)) => exchange.file(file.as_fd(), from, length),
+        None => exchange.pull(credit, |buffer, wait| read(upload, host, buffer, wait)),
+    }
+}
+
+/// The response is complete: the client gets what is left of it.
+fn finish(drain: Drain<'_>, host: &mut RequestHost<'_, '_>) -> Status {
+    match drain.finish(host) {
+        Ok(()) => Status::Ok,
+        Err(fault) => failure::of_client(host, &fault),
     }
 }
 
