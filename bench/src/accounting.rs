@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+
 /// A process at one moment: its number may be given to another one later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -140,9 +143,7 @@ fn switches(status: &Path) -> (u64, u64) {
 }
 
 fn ticks(count: u64) -> Duration {
-    // SAFETY: sysconf(3) takes a number and touches no memory of ours.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    let per_second = u64::try_from(per_second).unwrap_or(100).max(1);
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
     Duration::from_nanos(count.saturating_mul(1_000_000_000 / per_second))
 }
 
@@ -162,20 +163,12 @@ fn read_busy(line: &str) -> Duration {
 
 /// What this process and its finished children (the load generator) used.
 pub(crate) fn own() -> Duration {
-    let used = |who| {
-        // SAFETY: getrusage(2) writes one record that lives on this stack; zeroed is a valid one.
-        let usage = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            libc::getrusage(who, &mut usage);
-            usage
-        };
-        let time = |t: libc::timeval| {
-            let micros = t.tv_sec.saturating_mul(1_000_000).saturating_add(t.tv_usec);
-            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-        };
-        time(usage.ru_utime) + time(usage.ru_stime)
-    };
-    used(libc::RUSAGE_SELF) + used(libc::RUSAGE_CHILDREN)
+    let time = |time: TimeVal| Duration::from_micros(time.num_microseconds().unsigned_abs());
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(|who| getrusage(who).ok())
+        .map(|usage| time(usage.user_time()) + time(usage.system_time()))
+        .sum()
 }
 
 /// Number of processors.

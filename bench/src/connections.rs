@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::configs::{self, Group};
 use crate::http::Connection;
@@ -144,24 +145,16 @@ fn is_closed(connection: &TcpStream) -> bool {
 
 /// Lets this process, and those it starts from now on, have that many descriptors.
 pub(crate) fn allow(descriptors: u64) -> Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: getrlimit(2) and setrlimit(2) write and read the record on this stack.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        if limit.rlim_cur >= descriptors {
-            return Ok(());
-        }
-        if limit.rlim_max < descriptors {
-            bail!("at most {} descriptors are allowed here (ulimit -n)", limit.rlim_max);
-        }
-        limit.rlim_cur = limit.rlim_max;
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
+    // `None` is no limit.
+    let suffices = |limit: Option<u64>| limit.is_none_or(|limit| limit >= descriptors);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if suffices(current) {
+        return Ok(());
     }
-    Ok(())
+    if !suffices(maximum) {
+        bail!("at most {} descriptors are allowed here (ulimit -n)", maximum.unwrap_or_default());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! root's. Paths are therefore checked step by step before a server is pointed at them, and copied
 //! where that fails.
 
-use std::ffi::CString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,8 +20,7 @@ pub(crate) struct User {
 
 /// For root: www-data, or nobody. For everybody else none, the servers run as we do.
 pub(crate) fn serving_user() -> Result<Option<User>> {
-    // SAFETY: geteuid(2) takes nothing, touches no memory and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
     let found = ["www-data", "apache", "nobody"].into_iter().find_map(look_up);
@@ -30,11 +28,8 @@ pub(crate) fn serving_user() -> Result<Option<User>> {
 }
 
 fn look_up(name: &str) -> Option<User> {
-    let wanted = CString::new(name).ok()?;
-    // SAFETY: the name is NUL-terminated; we have one thread, so nothing overwrites the static
-    // record before its two numbers are copied.
-    let entry = unsafe { libc::getpwnam(wanted.as_ptr()).as_ref()? };
-    Some(User { name: name.to_owned(), uid: entry.pw_uid, gid: entry.pw_gid })
+    let found = nix::unistd::User::from_name(name).ok()??;
+    Some(User { name: found.name, uid: found.uid.as_raw(), gid: found.gid.as_raw() })
 }
 
 /// Whether `user` (`None`: whoever we are) can read `path`, every directory above it included.

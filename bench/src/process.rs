@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 use crate::accounting;
 use crate::place::User;
@@ -41,10 +42,7 @@ impl Process {
         }
         // SAFETY: the closure runs in the forked child and makes one async-signal-safe call.
         unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                Ok(())
-            });
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
         }
         let child = command.spawn().with_context(|| format!("cannot start {what}"))?;
         Ok(Process { child, what: what.to_owned(), log: log.to_owned() })
@@ -103,7 +101,7 @@ impl Process {
             return true;
         }
         let family = accounting::family(self.pid());
-        signal(self.pid(), libc::SIGTERM);
+        signal(self.pid(), Signal::TERM);
         let end = Instant::now() + patience;
         let mut gone = false;
         while !gone && Instant::now() < end {
@@ -113,12 +111,12 @@ impl Process {
         for member in &family {
             // The root is our unreaped child or already waited for; the others are checked by age.
             if member.pid != self.pid() && accounting::is_still(member) {
-                signal(member.pid, libc::SIGKILL);
+                signal(member.pid, Signal::KILL);
             }
         }
         if !gone {
             // Not reaped yet, so the number is still its own.
-            signal(self.pid(), libc::SIGKILL);
+            signal(self.pid(), Signal::KILL);
             let _reaped = self.child.wait();
         }
         gone
@@ -131,11 +129,10 @@ impl Drop for Process {
     }
 }
 
-fn signal(pid: u32, number: i32) {
-    let Ok(pid) = i32::try_from(pid) else { return };
-    // SAFETY: kill(2) takes numbers only; the callers send it to processes we started.
-    unsafe {
-        libc::kill(pid, number);
+/// To a process that we have started; it may be gone.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
     }
 }
 
