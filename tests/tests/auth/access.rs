@@ -172,7 +172,7 @@ fn satisfy_any_takes_either() {
     assert_eq!(server.get("/?yes").status, 200);
     // No line about a denied client: he may still say who he is.
     assert_eq!(server.get("/?no").status, 401);
-    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let credentials = basic_credentials(b"ann", b"secret");
     let headers = [("Authorization", credentials.as_str())];
     assert_eq!(server.request("GET", "/?no", &headers, b"").status, 200);
     server.stop();

@@ -72,7 +72,7 @@ def application(environ, start_response):
     site.write("app.wsgi", application);
     let dispatch = site.write("dispatch.py", DISPATCH).display().to_string();
     let server = site.conf(format!("WSGIDispatchScript {dispatch}")).start();
-    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let credentials = basic_credentials(b"ann", b"secret");
     let headers = [("Authorization", credentials.as_str())];
     assert_eq!(server.get("/").status, 401);
     for (query, said) in [("", "one ann"), ("p=two", "two ann"), ("p=%{GLOBAL}", " ann")] {

@@ -9,6 +9,7 @@ mod groups;
 mod providers;
 mod users;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use tests::http::Response;
 use tests::{Mpm, Server, Site, matrix};
 
@@ -122,21 +123,11 @@ fn get_as(server: &Server, user: &str, password: &str) -> Response {
 }
 
 fn get_as_bytes(server: &Server, user: &[u8], password: &[u8]) -> Response {
-    let credentials = format!("Basic {}", base64(&[user, b":", password].concat()));
+    let credentials = basic_credentials(user, password);
     server.request("GET", "/", &[("Authorization", &credentials), ("Proxy", "x")], b"")
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char;
-            text.push(if at > chunk.len() { '=' } else { digit });
-        }
-    }
-    text
+/// The value of a header `Authorization`: RFC 7617.
+fn basic_credentials(user: &[u8], password: &[u8]) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat()))
 }

@@ -94,7 +94,7 @@ fn directives_04_without_python_nobody_is_let_in() {
     server.log().expect("WSGI0001: ");
     server.log().expect("WSGI0210: ");
     server.log().expect("WSGI0057: ");
-    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let credentials = basic_credentials(b"ann", b"secret");
     let headers = [("Authorization", credentials.as_str())];
     assert_eq!(server.request("GET", "/b.txt", &headers, b"").status, 500);
     server.log().expect("WSGI0210: ");

@@ -95,7 +95,7 @@ fn user_scripts_that_are_missing_or_broken_let_nobody_in() {
         section("/gone", "WSGIAuthUserScript /no/such/file"),
     ];
     let server = site(&lines.concat()).start();
-    let credentials = format!("Basic {}", base64(b"ann:secret"));
+    let credentials = basic_credentials(b"ann", b"secret");
     for (path, said) in [
         ("/none", "WSGI0041: Location of WSGI user authentication script not provided."),
         ("/broken", "WSGI0105: Could not read or compile WSGI script '"),
