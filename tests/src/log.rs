@@ -40,7 +40,7 @@ const ORDINARY: [&str; 16] = [
 
 /// What Apache says when all its few threads are busy, or when it is stopped or restarted while it
 /// closes a connection: tests do that on purpose.
-const BUSY: [&str; 8] = [
+const BUSY: [&str; 11] = [
     "AH00161: server reached MaxRequestWorkers",
     "AH00286: server reached MaxRequestWorkers",
     "AH00287: server is within MinSpareThreads",
@@ -49,6 +49,9 @@ const BUSY: [&str; 8] = [
     "AH00485: scoreboard is full",
     "AH10159: server is within MinSpareThreads",
     "(9)Bad file descriptor: AH03092: process_lingering_close",
+    "(9)Bad file descriptor: AH03093: process_socket",
+    "(9)Bad file descriptor: AH03465: process_socket",
+    "(9)Bad file descriptor: AH10503: process_socket",
 ];
 
 /// A record of the log.

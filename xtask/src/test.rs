@@ -1,8 +1,9 @@
 //! `test`: everything CI checks, in the order that fails soonest.
 //!
 //! Formatting, house lints, clippy, unit tests (those that link Python with one, nightly with all),
-//! a build for every usable Python, and the package `tests` against that build. The first step that
-//! fails ends the run with the command that repeats it; the last line is always the sum.
+//! a build for every usable Python, the package `tests` against that build, and the instructions of a
+//! request against their budget. The first step that fails ends the run with the command that repeats
+//! it; the last line is always the sum.
 //!
 //! The package `tests` learns what to test from its environment:
 //!
@@ -105,6 +106,9 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
         if crates.has("tests") {
             integration(args, &machine, &pythons, steps)?;
         }
+        if crates.has("bench") && args.filter.is_none() {
+            instructions(args, &machine, &pythons, steps)?;
+        }
     }
     if args.nightly {
         nightly(args, &machine, &crates, &pythons, linkable, steps)?;
@@ -136,15 +140,20 @@ fn integration(
     pythons: &[Python],
     steps: &mut Steps,
 ) -> Result<()> {
-    let mut command = tests(&["tests".to_owned()], args, machine, None);
     let prefixes: Vec<String> = pythons.iter().map(|p| p.prefix.display().to_string()).collect();
-    command
-        .env("WSGI_TEST_DIST", Dist::place().dir)
-        .env("WSGI_TEST_PYTHONS", prefixes.join(":"))
-        .env("WSGI_TEST_HTTPD", &machine.apache.httpd)
-        .env("WSGI_TEST_LIBEXECDIR", &machine.apache.libexecdir)
-        .env("WSGI_TEST_TIER", if args.nightly { "nightly" } else { "quick" });
-    steps.tests("integration tests", &mut command)
+    steps.tests_of_servers("integration tests", |more| {
+        let mut command = tests(&["tests".to_owned()], args, machine, None);
+        if !more.is_empty() {
+            command.arg("--").args(more);
+        }
+        command
+            .env("WSGI_TEST_DIST", Dist::place().dir)
+            .env("WSGI_TEST_PYTHONS", prefixes.join(":"))
+            .env("WSGI_TEST_HTTPD", &machine.apache.httpd)
+            .env("WSGI_TEST_LIBEXECDIR", &machine.apache.libexecdir)
+            .env("WSGI_TEST_TIER", if args.nightly { "nightly" } else { "quick" });
+        command
+    })
 }
 
 /// What only the long tier does.
@@ -165,7 +174,6 @@ fn nightly(
         command.arg("--target-dir").arg(root().join("target/unit").join(python.tag()));
         steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
     }
-    instructions(args, machine, pythons, steps)?;
     if args.filter.is_none() {
         ordinary::run(machine, pythons, steps)?;
     }
