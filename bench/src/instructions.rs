@@ -24,6 +24,9 @@ use crate::{place, report, rounds};
 const REQUESTS: (u32, u32) = (400, 2400);
 /// How far above its budget a figure may be.
 const SLACK: f64 = 1.05;
+/// How often a figure above its budget is counted. What a busy machine adds (attempts until the
+/// server answers, timers that fire) is never less than nothing, so the least is the truest.
+const ATTEMPTS: usize = 3;
 
 /// What is counted: a name, who runs under valgrind, and the lines of its configuration.
 struct Counted {
@@ -113,12 +116,15 @@ pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<Exi
         only.is_empty() || counted.name == BARE || only.iter().any(|name| name == counted.name)
     };
     let mut figures: Vec<(&str, Result<f64>)> = Vec::new();
+    let mut bare = None;
     for counted in COUNTED.iter().filter(wanted) {
-        eprintln!("counting {}", counted.name);
-        figures.push((counted.name, count(lab, counted, keep)));
+        let most = budgets.get(counted.name).zip(bare).map(|(budget, bare)| budget * bare * SLACK);
+        let figure = count_within(lab, counted, keep, most);
+        if counted.name == BARE {
+            bare = figure.as_ref().ok().copied();
+        }
+        figures.push((counted.name, figure));
     }
-    let bare = figures.iter().find(|(name, _)| *name == BARE);
-    let bare = bare.and_then(|(_, figure)| figure.as_ref().ok().copied());
 
     let mut exceeded = false;
     print!("{}", report::heading(lab));
@@ -152,6 +158,24 @@ pub(crate) fn run(lab: &Lab, only: &[String], keep: Option<&Path>) -> Result<Exi
         println!("| {name} | {figure:.0} | {ratio} | {budget_text} | {verdict} |");
     }
     Ok(if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Counts until the figure is at most this, or for the last time.
+fn count_within(
+    lab: &Lab,
+    counted: &Counted,
+    keep: Option<&Path>,
+    most: Option<f64>,
+) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..ATTEMPTS {
+        eprintln!("counting {}", counted.name);
+        least = least.min(count(lab, counted, keep)?);
+        if most.is_none_or(|most| least <= most) {
+            break;
+        }
+    }
+    Ok(least)
 }
 
 fn count(lab: &Lab, counted: &Counted, keep: Option<&Path>) -> Result<f64> {
