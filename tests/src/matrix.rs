@@ -20,7 +20,7 @@ pub enum Tier {
 
 /// How Apache serves connections: <https://httpd.apache.org/docs/2.4/mpm.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the modules")]
 pub enum Mpm {
     Event,
     Worker,

@@ -17,7 +17,7 @@ use std::process::Command;
 
 use tests::{Express, Package, Setup, Venv, matrix};
 
-#[allow(unreachable_pub, dead_code)]
+#[allow(unreachable_pub, dead_code, reason = "each test uses some of it")]
 #[path = "../../crates/express/tests/common/flatten.rs"]
 mod flatten;
 

@@ -22,13 +22,14 @@ mod bindings {
         unused_qualifications,
         clippy::all,
         clippy::missing_safety_doc,
-        clippy::undocumented_unsafe_blocks
+        clippy::undocumented_unsafe_blocks,
+        reason = "made by bindgen, with the names and the style of C"
     )]
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 
 mod brigade;
-#[allow(non_camel_case_types)]
+#[allow(non_camel_case_types, reason = "the names of the optional functions in C")]
 mod optional;
 mod record;
 

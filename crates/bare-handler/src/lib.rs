@@ -22,7 +22,7 @@ pub struct Bare;
 
 /// What the server looks for.
 #[unsafe(no_mangle)]
-#[allow(non_upper_case_globals)]
+#[allow(non_upper_case_globals, reason = "the name that LoadModule is given")]
 pub static bare_module: Record<Bare> = Record::new(&COMMANDS);
 
 static COMMANDS: Commands<Bare, 0> = Commands::new(&[]);

@@ -72,7 +72,6 @@ pub enum Verdict {
 pub(crate) type TakeName = unsafe extern "C" fn(*mut c_void, u32, *const Bytes<'_>);
 
 /// Where the names go that a script returns.
-#[allow(missing_debug_implementations)]
 pub struct Names<'a> {
     take: TakeName,
     /// The context of a running [`take`], which lives for `'a`.

@@ -146,7 +146,7 @@ pub struct Config {
 
 /// [`TelemetryOptions`], kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // fields are those of the type above
+#[allow(missing_docs, reason = "the fields are those of the borrowed type")]
 pub struct Telemetry {
     pub target: Option<Vec<u8>>,
     pub interval: f64,
@@ -175,7 +175,7 @@ pub struct Limits {
 
 /// [`InterpreterOptions`], kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // fields are those of the type above
+#[allow(missing_docs, reason = "the fields are those of the borrowed type")]
 pub struct Interpreter {
     pub application_group: Option<Vec<u8>>,
     pub specificity: u32,
@@ -190,7 +190,7 @@ pub struct Interpreter {
 
 /// [`Load`], kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // fields are those of the type above
+#[allow(missing_docs, reason = "the fields are those of the borrowed type")]
 pub struct Preload {
     pub script: Vec<u8>,
     pub application_group: Vec<u8>,

@@ -43,7 +43,7 @@ pub extern "C" fn mod_wsgi_engine() -> *const EngineTable {
 // SAFETY: no other symbol of a process has this name; Python opens extension modules with
 // RTLD_LOCAL.
 #[unsafe(no_mangle)]
-#[allow(non_snake_case)]
+#[allow(non_snake_case, reason = "the name that Python looks up")]
 pub unsafe extern "C" fn PyInit__mod_wsgi() -> *mut py::ffi::PyObject {
     // SAFETY: passed on.
     unsafe { worker::module() }

@@ -16,7 +16,7 @@ use crate::module::Module;
 /// Levels of the error log, worst first.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the directive LogLevel")]
 pub enum Level {
     Emergency = 0,
     Alert = 1,

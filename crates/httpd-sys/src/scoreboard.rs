@@ -35,7 +35,6 @@ pub struct ServerProcess {
 
 /// A place for a thread.
 #[derive(Clone, Copy)]
-#[allow(missing_debug_implementations)] // the server's structure has none
 pub struct ServerThread(raw::worker_score);
 
 impl Scoreboard {
@@ -106,7 +105,7 @@ impl ServerThread {
     }
 
     /// Requests it has served.
-    #[allow(clippy::useless_conversion)] // 32 bits wide on some machines
+    #[allow(clippy::useless_conversion, reason = "32 bits wide on some machines")]
     pub fn access_count(&self) -> u64 {
         self.0.access_count.into()
     }

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 /// How bad it is: the levels of syslog, worst first, as far as coded messages use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of syslog")]
 pub enum Level {
     Alert,
     Crit,

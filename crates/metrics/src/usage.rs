@@ -65,7 +65,7 @@ pub(crate) fn thread_time() -> Option<u64> {
         return None;
     }
     let part = |number| u64::try_from(number).unwrap_or(0);
-    #[allow(clippy::useless_conversion)] // other widths on other machines
+    #[allow(clippy::useless_conversion, reason = "other widths on other machines")]
     let (seconds, nanoseconds) = (i64::from(time.tv_sec), i64::from(time.tv_nsec));
     Some(part(seconds) * 1_000_000_000 + part(nanoseconds))
 }

@@ -59,7 +59,7 @@ pub(crate) const VERSION: [u32; 3] = [6, 1, 1];
 /// The record that the server looks up in the file.
 // SAFETY: no other symbol of the server has this name; it is the one that `LoadModule` is given.
 #[unsafe(no_mangle)]
-#[allow(non_upper_case_globals)]
+#[allow(non_upper_case_globals, reason = "the name that LoadModule is given")]
 pub static wsgi_module: Record<Wsgi> = Record::new(&COMMANDS);
 
 static COMMANDS: Commands<Wsgi, { directives::COUNT }> = Commands::new(&directives::COMMANDS);

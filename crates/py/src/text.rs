@@ -75,7 +75,6 @@ pub unsafe fn type_name(object: *mut ffi::PyObject) -> String {
 }
 
 /// The buffer of a bytes-like object, held until drop.
-#[allow(missing_debug_implementations)]
 pub struct Buffer<'py> {
     /// Filled by `PyObject_GetBuffer`, released on drop.
     view: ffi::Py_buffer,

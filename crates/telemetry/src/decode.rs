@@ -25,7 +25,7 @@ pub struct Datagram {
 
 /// A value of a field.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the types they hold")]
 pub enum Value {
     U64(u64),
     F64(f64),

@@ -2,7 +2,7 @@
 //!
 //! Those from [`STACK`] on are ours: a consumer that does not know them passes over them.
 
-#![allow(missing_docs)] // the names say it, and are those of the consumer
+#![allow(missing_docs, reason = "the names say it, and are those of the consumer")]
 
 pub const MOD_WSGI_VERSION: u16 = 1;
 pub const PYTHON_VERSION: u16 = 2;

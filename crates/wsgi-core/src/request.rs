@@ -9,7 +9,6 @@ use crate::head::Head;
 
 /// A request, borrowed for [`serve`](crate::serve).
 #[derive(Clone, Default)]
-#[allow(missing_debug_implementations)]
 pub struct Request<'a> {
     /// CGI variables, and others that are text: name and value. Names are UTF-8 (anything else is
     /// left out); values become `str` by Latin-1, but `DOCUMENT_ROOT` and `SCRIPT_FILENAME` as

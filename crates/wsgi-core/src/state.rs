@@ -18,7 +18,6 @@ use crate::request::Value;
 use crate::{adapter, file_wrapper, handles, input, log, restricted};
 
 /// The engine in one interpreter.
-#[allow(missing_debug_implementations)]
 pub struct State {
     interpreter: InterpreterId,
     pub(crate) log: Arc<dyn ServerLog>,
@@ -36,7 +35,6 @@ pub struct State {
 
 /// How to make a [`State`].
 #[derive(Clone)]
-#[allow(missing_debug_implementations)]
 pub struct Config<'a> {
     /// Where text goes that belongs to no request.
     pub log: Arc<dyn ServerLog>,

@@ -277,7 +277,7 @@ unsafe fn become_worker(plan: &Plan<'_>, sources: &[RawFd]) -> ! {
             fail(at, Step::Signals);
         }
         let (soft, hard) = plan.descriptors;
-        #[allow(clippy::unnecessary_cast)] // Signed where the C library is musl.
+        #[allow(clippy::unnecessary_cast, reason = "signed where the C library is musl")]
         set_limit(at, libc::RLIMIT_NOFILE as u32, soft, hard);
         for limit in &plan.group.limits {
             set_limit(at, limit.resource, limit.soft, limit.hard);
