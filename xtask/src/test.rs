@@ -85,6 +85,10 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
         clippy.args(["clippy", "--quiet", "--workspace", "--all-targets"]);
         machine_env(&mut clippy, &machine, linkable);
         steps.command("clippy", clippy.args(["--", "-D", "warnings"]))?;
+        let mut doc = cargo();
+        doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        machine_env(&mut doc, &machine, linkable);
+        steps.command("documentation", &mut doc)?;
     }
 
     steps.tests("unit tests", &mut tests(&crates.plain, args, &machine, None))?;

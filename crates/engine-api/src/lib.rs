@@ -1,11 +1,12 @@
 //! What the module and an engine have to agree on, and how the module comes by its engine.
 //!
 //! `mod_wsgi.so` links no Python. In an Apache child it finds the Python of `WSGIPythonHome`
-//! ([`find`]), opens that Python's libpython and the engine built for it ([`Engine::open`]), and
+//! ([`find()`]), opens that Python's libpython and the engine built for it ([`Engine::open`]), and
 //! from then on the two talk through two tables of C functions:
 //!
-//! * [`EngineTable`]: start Python, handle a request, ask a script for a decision, load one, stop; implemented by the
-//!   engine through the [`Runtime`] trait, called by the module through [`Engine`];
+//! * [`EngineTable`]: start Python, handle a request, ask a script for a decision, load one, stop;
+//!   implemented by the engine through the [`Runtime`] trait, called by the module through
+//!   [`Engine`];
 //! * [`HostTable`]: read the body, respond, log; implemented by the module through the [`Host`] and
 //!   [`Server`] traits, called by the engine through [`Client`] and [`ServerLog`].
 //!

@@ -2,23 +2,24 @@
 //!
 //! This crate is where everything meets, and knows as little as possible itself:
 //!
-//! * [`settings`] and [`directives`]: what the configuration says;
-//! * [`parent`]: what is checked when the server starts;
-//! * [`translate`]: URLs to scripts;
-//! * [`admission`]: may this request run;
-//! * [`hooks`]: scripts that decide who may come in, and where a request runs;
-//! * [`target`]: in which process, interpreter and callable;
-//! * [`tenants`], [`sole`]: whether a process can have one application group only;
-//! * [`groups`]: groups of daemon processes, and which of them a request may use;
-//! * [`environ`]: a request as CGI variables;
-//! * [`shown`]: those variables where the server's configuration reads them;
-//! * [`handler`]: from a request to the engine, and what became of it;
-//! * [`host`]: what the engine may ask of a request;
-//! * [`daemon`]: daemon mode: the parent's part, and a request's way to a worker and back;
-//! * [`meter`]: what is recorded of requests, and the page that shows it;
-//! * [`interpreters`]: what is configured for interpreters;
-//! * [`child`]: the engine of a child process;
-//! * [`log`]: lines in the error log.
+//! * `settings` and `directives`: what the configuration says;
+//! * `parent`: what is checked when the server starts;
+//! * `translate`: URLs to scripts;
+//! * `admission`: may this request run;
+//! * `hooks`: scripts that decide who may come in, and where a request runs;
+//! * `target`: in which process, interpreter and callable;
+//! * `tenants`, `sole`: whether a process can have one application group only;
+//! * `groups`: groups of daemon processes, and which of them a request may use;
+//! * `environ`: a request as CGI variables;
+//! * `shown`: those variables where the server's configuration reads them;
+//! * `handler`: from a request to the engine, and what became of it;
+//! * `host`: what the engine may ask of a request;
+//! * `daemon`: daemon mode: the parent's part, and a request's way to a worker and back;
+//! * `meter`: what is recorded of requests, and the page that shows it;
+//! * `interpreters`: what is configured for interpreters;
+//! * `child`: the engine of a child process; `support`: where the files of this build are;
+//! * `scoreboard`: what applications may ask about the server;
+//! * `log`: lines in the error log.
 //!
 //! Only here are errors turned into statuses and log lines. See
 //! <https://httpd.apache.org/docs/2.4/developer/> and `docs/directives.md`.

@@ -81,8 +81,8 @@ pub const fn slot(id: c_int, value: *mut c_void) -> ffi::PyType_Slot {
 /// What Python raises.
 ///
 /// # Safety
-/// The slots are right for instances of this size and do not include `tp_dealloc`, which is
-/// [`dealloc`]; what they point at lives for ever.
+/// The slots are right for instances of this size and do not include `tp_dealloc`, which is added
+/// here; what they point at lives for ever.
 pub unsafe fn make<'py, T>(
     py: Token<'py>,
     name: &'static CStr,

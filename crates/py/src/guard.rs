@@ -1,7 +1,7 @@
 //! The one door through which Python calls Rust.
 //!
 //! Every `extern "C"` function that is put into a type or a method table runs its body through
-//! [`object`] or [`status`]: a Rust error becomes the Python exception it holds, a panic becomes a
+//! [`object`] or [`run`]: a Rust error becomes the Python exception it holds, a panic becomes a
 //! `RuntimeError`, and neither unwinds into C frames.
 
 use std::any::Any;

@@ -16,8 +16,8 @@ use crate::{environ, log};
 ///
 /// The thread is attached and, on return, still is; in between it detaches whenever the host may
 /// wait. A small response that was known as a whole is not sent but returned, as
-/// [`Outcome::Collected`]: send it after detaching. Exceptions of the application, whichever they
-/// are, are logged and become part of the outcome.
+/// [`Outcome::Collected`](crate::Outcome::Collected): send it after detaching. Exceptions of the
+/// application, whichever they are, are logged and become part of the outcome.
 ///
 /// # Panics
 /// `state` was made in another interpreter than `py` is attached to.

@@ -3,7 +3,7 @@
 //! A pure reading of the words: users and groups keep the names they were written with, and no
 //! path is looked at, since both need the machine. Numbers are read strictly: `60s` or `abc` is an
 //! error in the words that the option has for numbers out of range, not 60 or 0. One entry per
-//! option in [`options`] yields the field, its default, its grammar and its documentation.
+//! option in `options.rs` yields the field, its default, its grammar and its documentation.
 //!
 //! See <https://modwsgi.readthedocs.io/en/master/configuration-directives/WSGIDaemonProcess.html>.
 
