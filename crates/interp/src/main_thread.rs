@@ -4,14 +4,14 @@
 //! that a server's signal handling keeps to the server's threads; during a job the mask is the one
 //! the process began with, since programs started by a job inherit it.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::attach;
 use crate::error::{Error, ErrorKind};
@@ -108,8 +108,7 @@ impl Jobs {
         if self.is_current() {
             return Ok(job());
         }
-        let slot = Arc::new(Slot { result: Mutex::new(None), done: Condvar::new() });
-        let filled = Arc::clone(&slot);
+        let (sender, receiver) = mpsc::sync_channel(1);
         {
             let mut queue = self.lock();
             if !queue.waits {
@@ -117,47 +116,30 @@ impl Jobs {
                 return Err(Error::new(ErrorKind::NoMainThread, text));
             }
             queue.jobs.push_back(Box::new(move || {
-                let result = catch_unwind(AssertUnwindSafe(job));
-                *filled.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-                filled.done.notify_all();
+                // Nobody may be waiting any more.
+                let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
             }));
         }
         self.changed.notify_all();
-        attach::detached(|| slot.wait(limit))
+        let result = attach::detached(|| match limit {
+            Some(limit) => receiver.recv_timeout(limit),
+            None => receiver.recv().map_err(RecvTimeoutError::from),
+        });
+        match result {
+            Ok(result) => result.map_err(|panic| resume_unwind(panic)),
+            Err(RecvTimeoutError::Timeout) => {
+                let text = "Python's main thread did not finish in time";
+                Err(Error::new(ErrorKind::Timeout, text))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let text = "Python's main thread has dropped a job";
+                Err(Error::new(ErrorKind::NoMainThread, text))
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where the result of a job arrives.
-struct Slot<R> {
-    result: Mutex<Option<Result<R, Box<dyn Any + Send>>>>,
-    done: Condvar,
-}
-
-impl<R> Slot<R> {
-    fn wait(&self, limit: Option<Duration>) -> Result<R, Error> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(result) = result.take() {
-                return result.map_err(|panic| resume_unwind(panic));
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            result = match left {
-                None => self.done.wait(result).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => {
-                    let text = "Python's main thread did not finish in time";
-                    return Err(Error::new(ErrorKind::Timeout, text));
-                }
-                Some(left) => {
-                    let waited = self.done.wait_timeout(result, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
     }
 }
 
