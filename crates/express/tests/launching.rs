@@ -474,6 +474,16 @@ fn the_doctor_names_the_cause() {
     });
     assert!(output.status.success(), "{}", out(&output));
 
+    // Nobody to serve as. What follows from that is not told as well.
+    if common::is_root() {
+        let found = report(&|command| {
+            command.env_remove("WSGI_RUN_USER");
+        });
+        let found = errors(&found);
+        assert!(found[0].starts_with("user: as root, --user and --group are needed"), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
     // A port that is taken.
     let socket = std::net::TcpListener::bind("[::]:0").unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -494,8 +504,8 @@ fn the_doctor_names_the_cause() {
 
     // The module itself.
     fs::rename(sandbox.path("dist/mod_wsgi.so"), sandbox.path("away")).unwrap();
-    let text = error(&report(&|_| {}));
-    assert_eq!(text, format!("module: there is no {}", sandbox.text("dist/mod_wsgi.so")));
+    let found = errors(&report(&|_| {}));
+    assert_eq!(found, [format!("module: there is no {}", sandbox.text("dist/mod_wsgi.so"))]);
     fs::rename(sandbox.path("away"), sandbox.path("dist/mod_wsgi.so")).unwrap();
 
     // A directory that is closed to the user the application runs as.

@@ -157,7 +157,10 @@ pub(crate) fn examine(values: &Values) -> Report {
         }
     };
     paths::examine(&mut report, &plan, &machine);
-    apache::configuration(&mut report, values, &machine);
+    // Apache would say again, and less clearly, what has been found.
+    if !["module", "user"].into_iter().any(|about| report.has_error(about)) {
+        apache::configuration(&mut report, values, &machine);
+    }
     report
 }
 

@@ -11,11 +11,13 @@ pub(super) fn examine(report: &mut Report, plan: &Plan, machine: &Machine) {
     for warning in &plan.warnings {
         report.note("options", warning.clone(), None);
     }
-    if let Err(text) = plan.not_root() {
-        report.error("user", text, "--user www-data --group www-data, or whom you like");
-    }
     let who = plan.who(machine);
-    report.ok("user", format!("processes run as {} ({})", who.name, who.uid));
+    match plan.not_root() {
+        Ok(()) => report.ok("user", format!("processes run as {} ({})", who.name, who.uid)),
+        Err(text) => {
+            report.error("user", text, "--user www-data --group www-data, or whom you like");
+        }
+    }
 
     let mut closed = false;
     for (what, path) in plan.needed(machine) {
