@@ -170,7 +170,14 @@ fn serve(
 }
 
 /// Records a request that is over, if it is recorded.
+///
+/// The server would send the response only when the request is logged and its memory gone. Sent now,
+/// it is with the client meanwhile, whose next request may be there when the server looks for one:
+/// then this thread has it, and neither listener nor another thread is woken.
 fn finish(metered: Option<Metered>, request: &Request<'_>, status: Status) -> Status {
+    if status == Status::Ok {
+        request.connection().push_unsent();
+    }
     if let Some(metered) = metered {
         metered.finish(request, status);
     }
