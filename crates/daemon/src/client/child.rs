@@ -20,7 +20,7 @@ use super::pool::Pool;
 use super::{Options, SLICE};
 use crate::board::{Area, Board, Capacity, Directory, Entry, InFlight, Slot, State, Status};
 use crate::control::Connect;
-use crate::sys::{send, stream_pair};
+use crate::sys::{refuse_descriptors, send, stream_pair};
 use crate::wire::{Decoder, Side};
 
 /// What a child inherits from the server's parent. The descriptors stay open until the process ends.
@@ -197,6 +197,8 @@ impl Child {
         for timeout in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&near, timeout, Some(SLICE)).map_err(|error| fail(error.into()))?;
         }
+        // A worker sends none; receiving what it takes long to close would keep this thread.
+        refuse_descriptors(near.as_fd());
         // A system that does not want to has its own choice.
         if options.send_buffer > 0 {
             let _ = set_socket_send_buffer_size(&far, options.send_buffer as usize);

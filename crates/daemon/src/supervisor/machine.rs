@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::Signal;
 
+use super::closer::Closer;
 use super::group::{Effects, Level, New, Shown};
 use super::logger::Logger;
 use super::oom::OomKills;
@@ -65,6 +66,8 @@ pub(super) struct Machine {
     pub(super) cells: Cells,
     pub(super) around: Surroundings,
     pub(super) logger: Logger,
+    /// For what comes from workers.
+    pub(super) closer: Closer,
     store: Store,
     oom: OomKills,
     /// By number; a number is not used twice.
@@ -103,6 +106,7 @@ impl Machine {
             cells,
             around,
             logger: Logger::default(),
+            closer: Closer::default(),
             store,
             oom: OomKills::new(),
             processes: HashMap::new(),
@@ -161,6 +165,7 @@ impl Machine {
             let Some((watch, Adopted { name, threads })) = adopted else {
                 let quit = ToWorker::Quit { reason: QuitReason::NotWanted, limit_ms: 5000 };
                 let _ = send(fds.control.as_fd(), &quit.encode(), &[], false);
+                self.closer.close([fds.control]);
                 continue;
             };
             let _ = send(fds.control.as_fd(), &ToWorker::Adopted.encode(), &[], false);
@@ -194,12 +199,12 @@ impl Machine {
     }
 
     /// Passes an end of a connection on to the worker in a slot. If it is refused, or nobody reads
-    /// it, it closes, and the child that holds the other end knows what that means.
-    pub(super) fn connect(&mut self, slot: u32, domain: u16, end: &OwnedFd) {
-        if let Some(control) = self.at(slot).and_then(|process| process.control.as_ref()) {
-            let message = ToWorker::Connection { domain }.encode();
-            let _ = send(control.as_fd(), &message, &[end.as_fd()], false);
-        }
+    /// it, it closes, and the child that holds the other end knows what that means. Whether it was
+    /// passed on.
+    pub(super) fn connect(&mut self, slot: u32, domain: u16, end: &OwnedFd) -> bool {
+        let control = self.at(slot).and_then(|process| process.control.as_ref());
+        let message = ToWorker::Connection { domain }.encode();
+        control.is_some_and(|fd| send(fd.as_fd(), &message, &[end.as_fd()], false).is_ok())
     }
 
     /// Logs what a process has written.
@@ -227,12 +232,14 @@ impl Machine {
         let watched = [process.control.as_ref(), process.report.as_ref()];
         let watched = watched.into_iter().flatten().map(AsFd::as_fd).chain(process.watch.fd());
         watched.for_each(|fd| self.unwatch(fd));
+        self.closer.close(process.control.take());
         let living = self.processes.len();
         if self.store.is_dirty(living) {
             let epochs: HashMap<u32, u32> =
                 self.processes.values().map(|one| (one.slot, one.epoch)).collect();
             let lives = |kept: &Kept| epochs.get(&kept.slot) == Some(&kept.epoch);
-            self.store.clean(lives);
+            let ended = self.store.clean(lives);
+            self.closer.close(ended);
         }
         process.read_report();
         let mut hint = String::new();
@@ -272,7 +279,8 @@ impl Machine {
         let Some(process) = self.processes.get_mut(&number) else { return };
         process.lost = Some(now);
         if let Some(control) = process.control.take() {
-            self.unwatch(control);
+            self.unwatch(&control);
+            self.closer.close([control]);
         }
     }
 

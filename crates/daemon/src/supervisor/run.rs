@@ -1,5 +1,7 @@
 //! The supervisor's loop: what it hears, and whom it concerns.
 
+mod configure;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -8,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::group::{Effects, Group, Shown};
-use super::machine::{About, Adopted, Machine};
+use super::closer::Closer;
+use super::group::{Effects, Group};
+use super::machine::{About, Machine};
 use super::process::{Process, is_channel, is_connection};
 use super::signals::Signals;
 use super::spawn::Surroundings;
 use super::store::Store;
-use crate::board::{Board, Capacity, Cells, Slot, State};
-use crate::config::Config;
+use crate::board::{Board, Capacity, Cells};
 use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, Question, QuitReason};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Received, Watch, is_shut, read_blob, reap, receive, send, set_cloexec};
+use crate::sys::{Exit, Received, Watch, is_shut, reap, receive, send, set_cloexec};
 
 /// Numbers of the descriptors that the supervisor is started with.
 pub(crate) mod given {
@@ -54,6 +56,8 @@ struct Supervisor {
     parent: OwnedFd,
     parent_watch: Watch,
     children: OwnedFd,
+    /// For what comes from children.
+    closer: Closer,
     signals: Signals,
     groups: BTreeMap<u32, Group>,
     swaps: usize,
@@ -117,6 +121,7 @@ pub unsafe fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
         parent: socket,
         parent_watch,
         children,
+        closer: Closer::default(),
         signals,
         groups: BTreeMap::new(),
         swaps: 1,
@@ -378,106 +383,16 @@ impl Supervisor {
         }
     }
 
-    fn configure(&mut self, number: u32, received: Received) {
-        let mut fds = received.fds.into_iter();
-        let Some(blob) = fds.next() else { return };
-        self.machine.logger.set(fds.next(), fds.next());
-        let bytes = read_blob(blob.as_fd(), Config::MAX);
-        let config = bytes
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| Config::decode(&bytes).map_err(|error| error.to_string()));
-        let config = match config {
-            Ok(config) => config,
-            Err(error) => {
-                let text = format!("Unable to read the configuration of process groups: {error}.");
-                self.machine.logger.say(3, &text);
-                return;
-            }
-        };
-        self.machine.logger.set_level(config.level);
-        if self.config == 0 {
-            self.machine.logger.say(6, "Process supervisor started.");
-        }
-        let slots = self.machine.board.capacity().slots;
-        let groups = self.machine.board.capacity().groups;
-        let first = std::mem::replace(&mut self.config, number) == 0;
-        self.swaps = config.swaps as usize;
-        let now = Instant::now();
-        let mut known: Vec<u32> = self.groups.keys().copied().collect();
-        for group in config.groups {
-            let fits = group.first.checked_add(group.slots).is_some_and(|end| end <= slots);
-            if !fits || group.group >= groups {
-                self.machine.logger.say(3, "A process group does not fit the board.");
-                continue;
-            }
-            known.retain(|number| *number != group.group);
-            match self.groups.get_mut(&group.group) {
-                Some(known) => known.configure(group, number, now, &mut self.machine),
-                None => {
-                    let mut new = Group::new(group, number);
-                    if !first {
-                        new.settle(now, &mut self.machine);
-                    }
-                    self.groups.insert(new.config().group, new);
-                }
-            }
-        }
-        for number in known {
-            if let Some(group) = self.groups.get_mut(&number) {
-                group.remove();
-            }
-        }
-        if first {
-            self.adopt(now);
-            if self.machine.watch(self.children.as_fd(), About::Children, 0).is_err() {
-                self.machine.logger.say(3, "Unable to listen to the server's children.");
-            }
-        }
-        if self.is_stopping() {
-            for group in self.groups.values_mut() {
-                group.stop(QuitReason::Stop, now, &mut self.machine);
-            }
-        }
-    }
-
-    /// Takes over what an earlier supervisor has left, and starts the rest.
-    fn adopt(&mut self, now: Instant) {
-        let mut adopted = Vec::new();
-        let groups = &mut self.groups;
-        self.machine.adopt_all(|kept, at| {
-            let group = groups.get_mut(&kept.group)?;
-            let config = group.config();
-            let (name, threads) = (config.name.clone(), config.all_threads());
-            if !(config.first..config.first + config.slots).contains(&kept.slot) {
-                return None;
-            }
-            let Slot { state, epoch, generation, pid, config } = *at;
-            let shown = Shown { state, epoch, generation, pid, config };
-            adopted.push(kept.slot);
-            group.adopt(kept.slot, &shown, now).then_some(Adopted { name, threads })
-        });
-        for group in self.groups.values_mut() {
-            let config = group.config();
-            for slot in config.first..config.first + config.slots {
-                let Slot { state, epoch, generation, config, .. } = self.machine.board.slot(slot);
-                if state != State::Free && !adopted.contains(&slot) {
-                    let state = State::Free;
-                    let shown = Shown { state, epoch, generation, pid: 0, config };
-                    self.machine.show(slot, &shown);
-                }
-            }
-            group.settle(now, &mut self.machine);
-        }
-    }
-
     /// Ends of connections, to be passed on. Anybody who can run code in a child can send anything
     /// here, so only what fits a worker that is there is passed on, and only sockets.
     fn read_children(&mut self) {
         let mut buffer = [0; 64];
         for _ in 0..TURN {
             let received = receive(self.children.as_fd(), &mut buffer, false);
-            let Ok(received) = received else { return };
-            if received.length == 0 && is_shut(self.children.as_fd()) {
+            let Ok(Received { length, fds, strays, .. }) = received else { return };
+            self.closer.close(strays);
+            if length == 0 && is_shut(self.children.as_fd()) {
+                self.closer.close(fds);
                 self.machine.unwatch(&self.children);
                 let text = "A child of the server has shut down the channel on which children ask \
                             for connections; it is there again after a restart of the server.";
@@ -488,16 +403,25 @@ impl Supervisor {
                 }
                 return;
             }
-            let (Ok(connect), [end]) =
-                (Connect::decode(&buffer[..received.length]), &received.fds[..])
-            else {
-                continue;
-            };
-            let epoch = self.groups.get(&connect.group).and_then(|group| group.epoch(connect.slot));
-            if epoch == Some(connect.epoch) && is_connection(end) {
-                self.machine.connect(connect.slot, connect.domain, end);
+            if !self.pass_on(&buffer[..length], &fds) {
+                self.closer.close(fds);
+            }
+            if self.closer.is_stuck() {
+                self.machine.unwatch(&self.children);
+                let text = "A child of the server hands over what cannot be closed, so no child is \
+                            given connections any more until the server is restarted.";
+                return self.machine.logger.say(3, text);
             }
         }
+    }
+
+    /// Passes on what a child has sent, if it makes sense.
+    fn pass_on(&mut self, message: &[u8], fds: &[OwnedFd]) -> bool {
+        let (Ok(connect), [end]) = (Connect::decode(message), fds) else { return false };
+        let epoch = self.groups.get(&connect.group).and_then(|group| group.epoch(connect.slot));
+        epoch == Some(connect.epoch)
+            && is_connection(end)
+            && self.machine.connect(connect.slot, connect.domain, end)
     }
 
     /// What a worker says.
@@ -509,13 +433,25 @@ impl Supervisor {
             let Some(control) = &process.control else { return };
             let (slot, pid) = (process.slot, process.watch.pid());
             let received = receive(control.as_fd(), &mut buffer, false);
-            let (length, fds) = match received {
-                Ok(received) if received.length > 0 => (received.length, received.fds),
+            let (length, fds, strays) = match received {
+                Ok(Received { length, fds, strays, .. }) => (length, fds, strays),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                _ => return self.machine.lose_control(number, now),
+                Err(_) => return self.machine.lose_control(number, now),
             };
-            let Some(group) = self.groups.get_mut(&process.group) else { return };
+            let group = process.group;
             let machine = &mut self.machine;
+            let has_given = !(fds.is_empty() && strays.is_empty());
+            machine.closer.close(strays);
+            let Some(group) = self.groups.get_mut(&group).filter(|_| length > 0) else {
+                machine.closer.close(fds);
+                return machine.lose_control(number, now);
+            };
+            if has_given && machine.closer.is_stuck() {
+                machine.closer.close(fds);
+                let text = "A process hands over what cannot be closed.";
+                machine.log(super::group::Level::Error, group.config(), pid, text);
+                return machine.lose_control(number, now);
+            }
             match FromWorker::decode(&buffer[..length]) {
                 Ok(FromWorker::Ready) => group.on_ready(slot, now, machine),
                 Ok(FromWorker::Loaded(key)) => group.on_loaded(slot, key, now),
@@ -547,9 +483,11 @@ impl Supervisor {
                 Err(error) => {
                     let text = format!("Unable to understand a process: {error}.");
                     machine.log(super::group::Level::Error, group.config(), pid, &text);
+                    machine.closer.close(fds);
                     return machine.lose_control(number, now);
                 }
             }
+            machine.closer.close(fds);
         }
     }
 

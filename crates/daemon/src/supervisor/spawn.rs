@@ -12,14 +12,14 @@
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::config::{Group, User};
-use crate::sys::{above, close_from, default_signals, pair, place, shared};
+use crate::sys::{above, close_from, default_signals, pair, place, refuse_descriptors, shared};
 use crate::worker::inherited;
 use crate::worker::status_length;
 
@@ -165,6 +165,10 @@ impl fmt::Display for Report {
 pub(super) fn spawn(group: &Group, around: &Surroundings) -> io::Result<Spawned> {
     let plan = Plan::new(group, around)?;
     let (control, theirs) = pair()?;
+    if !group.scoreboard {
+        // Nothing else that a worker says comes with one.
+        refuse_descriptors(control.as_fd());
+    }
     let (log, output) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&log, true)?;
     let (report, reporting) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -178,8 +182,8 @@ pub(super) fn spawn(group: &Group, around: &Surroundings) -> io::Result<Spawned>
         sources.push(above(fd.try_clone()?, 64));
     }
     let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
-    // SAFETY: this process has one thread, so the child has all of it; it only calls `become_worker`
-    // on what was prepared.
+    // SAFETY: the child only calls `become_worker` on what was prepared, which does nothing but system
+    // calls (L1): there may be a thread that closes things (`closer`).
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: in the child, once; sources are open and above what they are copied to.

@@ -67,16 +67,21 @@ impl Store {
 
     /// Takes out what is about workers that have ended. One message is out at any moment, so that no
     /// more than one is lost if this process is killed meanwhile.
-    pub(super) fn clean(&mut self, lives: impl Fn(&Kept) -> bool) {
+    /// Returns their control sockets, in which anything may lie that they have sent.
+    pub(super) fn clean(&mut self, lives: impl Fn(&Kept) -> bool) -> Vec<OwnedFd> {
         self.stale = 0;
+        let mut ended = Vec::new();
         for _ in 0..std::mem::take(&mut self.messages) {
-            let Some(one) = self.take() else { return };
-            if let Some((kept, fds)) = one
-                && lives(&kept)
-            {
-                let _ = self.put(&kept, &fds.borrowed());
+            match self.take() {
+                Some(Some((kept, fds))) if lives(&kept) => {
+                    let _ = self.put(&kept, &fds.borrowed());
+                }
+                Some(Some((_, fds))) => ended.push(fds.control),
+                Some(None) => {}
+                None => break,
             }
         }
+        ended
     }
 
     /// The next message; the inner `None` is nonsense.
@@ -148,7 +153,7 @@ mod tests {
         for slot in 0..40 {
             store.put(&kept(slot), &[near.as_fd(); 3]).unwrap();
         }
-        store.clean(|kept| kept.slot % 4 == 0);
+        assert_eq!(store.clean(|kept| kept.slot % 4 == 0).len(), 30);
         assert_eq!(slots(&mut store), [0, 4, 8, 12, 16, 20, 24, 28, 32, 36]);
         let dirty = (0..100).filter(|_| store.is_dirty(20)).count();
         assert_eq!(dirty, 81, "from the 20th on, until it is cleaned");

@@ -1,7 +1,8 @@
 //! Messages with descriptors.
 //!
 //! Whatever a message brings that the reader has no use for is closed again: nothing that somebody
-//! sends stays open.
+//! sends stays open. But closing may take as long as the sender likes, so all of it is handed out, and
+//! the kernel is left nothing to close on its own: there is room for as many as it passes on.
 //!
 //! <https://man7.org/linux/man-pages/man3/cmsg.3.html>
 
@@ -15,13 +16,19 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 /// Most descriptors in a message. A sender who adds more loses them all.
 const MAX_FDS: usize = 4;
+/// Most that the kernel passes on with one (`SCM_MAX_FD`).
+const KERNELS_MOST: usize = 253;
 
-/// Room for `MAX_FDS` descriptors, aligned as `cmsghdr`.
+/// Room for `KERNELS_MOST` descriptors, aligned as `cmsghdr`.
 #[repr(C, align(8))]
-struct Control([u8; 128]);
+struct Control([u8; ROOM]);
+
+const ROOM: usize = 1056;
 
 // SAFETY: CMSG_SPACE only computes.
-const _: () = assert!(unsafe { libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32) } <= 128);
+const _: () =
+    assert!(unsafe { libc::CMSG_SPACE((KERNELS_MOST * size_of::<RawFd>()) as u32) } <= ROOM as u32);
+const _: () = assert!(MAX_FDS <= KERNELS_MOST);
 
 /// What came with a message.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub(crate) struct Received {
     pub(crate) cut: bool,
     /// Descriptors, close-on-exec.
     pub(crate) fds: Vec<OwnedFd>,
+    /// Those of a message that was cut: only to be closed.
+    pub(crate) strays: Vec<OwnedFd>,
 }
 
 /// Receives one message.
@@ -65,6 +74,7 @@ pub(crate) fn receive(
         length,
         cut: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         fds: Vec::new(),
+        strays: Vec::new(),
     };
     // SAFETY: recvmsg filled `msg_control` and set its length; the CMSG functions stay within it,
     // and each payload is at least as long as `cmsg_len` says. Descriptors that arrive are ours and
@@ -84,8 +94,9 @@ pub(crate) fn receive(
             message = libc::CMSG_NXTHDR(&header, message);
         }
     }
+    received.cut |= received.fds.len() > MAX_FDS;
     if received.cut {
-        received.fds.clear();
+        received.strays = mem::take(&mut received.fds);
     }
     Ok(received)
 }
@@ -97,7 +108,7 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
     wait: bool,
 ) -> io::Result<()> {
-    let mut control = Control([0; 128]);
+    let mut control = Control([0; ROOM]);
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: all zeroes is an empty msghdr.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
@@ -156,6 +167,29 @@ pub(crate) fn stream_pair(timeout: Duration) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((near, far))
 }
 
+/// Has the kernel refuse descriptors that somebody sends to this socket, as far as it can (Linux 6.16);
+/// says whether it does. Otherwise what comes is closed as it is received, by the thread that receives.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
+    /// `SO_PASSRIGHTS` on these machines.
+    const PASS_RIGHTS: Option<libc::c_int> = if cfg!(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    )) {
+        Some(83)
+    } else {
+        None
+    };
+    let Some(option) = PASS_RIGHTS else { return false };
+    let no: libc::c_int = 0;
+    let length = size_of_val(&no) as libc::socklen_t;
+    let value = (&raw const no).cast();
+    // SAFETY: reads one int.
+    unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) == 0 }
+}
+
 /// How many of the bytes sent on a unix socket its peer has not read yet (in units of the kernel's
 /// bookkeeping: more than was sent, but 0 is 0).
 pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
@@ -203,12 +237,29 @@ mod tests {
         let mut buffer = [0; 10];
         let received = receive(far.as_fd(), &mut buffer, true).unwrap();
         assert!(received.cut && received.fds.is_empty());
+        assert_eq!(received.strays.len(), 1, "for whoever received it to close");
         let full = [near.as_fd(); 5];
         assert!(send(near.as_fd(), b"x", &full, false).is_err());
         assert_eq!(
             receive(far.as_fd(), &mut buffer, false).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
+    }
+
+    #[test]
+    fn descriptors_can_be_refused() {
+        let (near, far) = stream_pair(Duration::from_secs(1)).unwrap();
+        if !refuse_descriptors(near.as_fd()) {
+            let release = rustix::system::uname().release().to_string_lossy().into_owned();
+            let numbers: Vec<u32> =
+                release.split('.').map_while(|part| part.parse().ok()).collect();
+            assert!(numbers[..] < [6, 16][..], "Linux {release} can");
+            return;
+        }
+        assert!(send(far.as_fd(), b"x", &[far.as_fd()], false).is_err());
+        send(far.as_fd(), b"x", &[], false).unwrap();
+        send(near.as_fd(), b"x", &[near.as_fd()], false).unwrap();
+        assert_eq!(receive(far.as_fd(), &mut [0; 8], false).unwrap().fds.len(), 1);
     }
 
     #[test]

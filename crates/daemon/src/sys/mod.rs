@@ -21,5 +21,7 @@ pub(crate) use clock::{monotonic_us, wall_us};
 pub(crate) use fd::{above, close_from, place, set_cloexec};
 pub(crate) use lock::{is_locked, lock, unlock};
 pub(crate) use memory::{Mapping, read_blob, shared, shared_read_only, write_blob};
-pub(crate) use message::{Received, is_shut, pair, receive, send, stream_pair, unread};
+pub(crate) use message::{
+    Received, is_shut, pair, receive, refuse_descriptors, send, stream_pair, unread,
+};
 pub(crate) use process::{Exit, Watch, default_signals, reap, voluntary_switches};

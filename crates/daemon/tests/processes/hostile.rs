@@ -3,6 +3,8 @@
 //! A hostile worker is one whose environment says so; it speaks on the descriptors that it was given
 //! by number, before (or instead of) what a worker does.
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -10,11 +12,12 @@ use daemon::client::ErrorKind;
 use daemon::config::Group;
 use daemon::control::{Connect, FromWorker, Retire};
 use daemon::wire::Record;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendFlags, send};
 
 use crate::ask::Ask;
 use crate::server::{
-    Server, descriptors, group, is_alive, payload, processor_time, until, until_gone,
+    Server, descriptors, group, is_alive, kill, payload, processor_time, until, until_gone,
 };
 
 crate::tests! {
@@ -23,6 +26,7 @@ crate::tests! {
     a_control_socket_that_is_closed
     a_worker_that_is_never_ready_and_ignores_signals
     status_memory_that_is_nonsense
+    descriptors_that_cannot_be_closed
     rubbish_from_a_child
     a_channel_that_a_child_has_shut_down
     a_group_that_always_reloads_leaves_others_their_turn
@@ -66,6 +70,8 @@ pub(crate) fn worker() {
                 }
             });
         }
+        // As a worker that serves, but for this.
+        "linger" => linger(control),
         "status" => {
             // SAFETY: as above.
             let status = unsafe { BorrowedFd::borrow_raw(4) };
@@ -96,6 +102,28 @@ fn flood(control: BorrowedFd<'_>) {
             let _ = send(control, &message.encode(), SendFlags::empty());
         }
     }
+}
+
+/// Hands over a socket that takes ten minutes to close, as its only owner, and then many others.
+fn linger(control: BorrowedFd<'_>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    near.set_nonblocking(true).unwrap();
+    set_socket_linger(&near, Some(Duration::from_secs(600))).unwrap();
+    // Until there is something that cannot be sent.
+    while near.write(&[0; 1 << 16]).is_ok() {}
+    let text = FromWorker::Log(Record::new(4, 0, b"here is a gift")).encode();
+    send_with(control, &text, near.as_fd());
+    drop(near);
+    // For as long as this process lives.
+    std::mem::forget(listener);
+    let control = control.try_clone_to_owned().unwrap();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+            send_with(control.as_fd(), &FromWorker::Ready.encode(), control.as_fd());
+        }
+    });
 }
 
 fn ignore_signals() {
@@ -179,6 +207,21 @@ fn status_memory_that_is_nonsense() {
     let line = log.lines().find(|line| line.contains("it was running: ")).unwrap();
     assert!(line.len() < 4_000 && line.is_ascii(), "{line}");
     server.stop();
+}
+
+fn descriptors_that_cannot_be_closed() {
+    // So that the kernel does not refuse them.
+    let bad = Group { scoreboard: true, ..hostile("linger") };
+    let server = beside(bad, "here is a gift");
+    // The supervisor does what it has to do.
+    let pid = server.pid();
+    kill(pid, libc::SIGKILL);
+    until_gone(pid);
+    assert_eq!(server.text("hello"), "Hello");
+    // Nobody may do so for long.
+    server.until_logged("A process hands over what cannot be closed.");
+    server.until_logged("has closed what it is controlled by; ending it");
+    until("few descriptors", || descriptors(server.supervisor()) < 400);
 }
 
 fn rubbish_from_a_child() {

@@ -1,0 +1,137 @@
+//! Closing what others have handed over, or may have.
+//!
+//! Who closes a file last may have to wait: for what a TCP socket has not sent yet (`SO_LINGER`), or for
+//! the program behind a file system (FUSE); and a socket that is closed closes the descriptors that lie
+//! in it unread. Whoever hands a descriptor over decides on that. So what comes from workers and
+//! children is closed by a thread that does nothing else and may hang without harm. It is there once
+//! there is something to close.
+//!
+//! <https://man7.org/linux/man-pages/man7/socket.7.html>
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use crate::sys::monotonic_us;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Closer {
+    queue: Option<Sender<OwnedFd>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Descriptors that are not closed yet.
+    left: AtomicUsize,
+    /// When one was closed last, or the first one came.
+    done: AtomicU64,
+}
+
+/// Most descriptors that wait while one of them takes long.
+const MOST: usize = 256;
+/// How long that is, in microseconds.
+const LONG: u64 = 1_000_000;
+/// It calls one function.
+const STACK: usize = 64 << 10;
+
+impl Closer {
+    /// Closes them, without waiting for it.
+    pub(super) fn close(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
+        for fd in fds {
+            if self.shared.left.fetch_add(1, SeqCst) == 0 {
+                self.shared.done.store(monotonic_us(), SeqCst);
+            }
+            let fd = match &self.queue {
+                Some(queue) => queue.send(fd).err().map(|error| error.0),
+                None => self.start(fd),
+            };
+            if fd.is_some() {
+                // Without a thread there is no other way.
+                drop(fd);
+                self.shared.left.fetch_sub(1, SeqCst);
+            }
+        }
+    }
+
+    /// Whether so much waits to be closed that nobody should add to it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.shared.left.load(SeqCst) > MOST
+            && monotonic_us().saturating_sub(self.shared.done.load(SeqCst)) > LONG
+    }
+
+    /// Starts the thread with its first descriptor, which is returned if there is none. It handles no
+    /// signals, for the thread that starts it does not.
+    fn start(&mut self, fd: OwnedFd) -> Option<OwnedFd> {
+        let (queue, fds) = channel();
+        let shared = Arc::clone(&self.shared);
+        let builder = thread::Builder::new().name("wsgi-closer".to_owned()).stack_size(STACK);
+        if builder.spawn(move || run(&fds, &shared)).is_err() {
+            return Some(fd);
+        }
+        let failed = queue.send(fd).err().map(|error| error.0);
+        self.queue = Some(queue);
+        failed
+    }
+}
+
+fn run(fds: &Receiver<OwnedFd>, shared: &Shared) {
+    for fd in fds {
+        drop(fd);
+        shared.done.store(monotonic_us(), SeqCst);
+        shared.left.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{ErrorKind, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use rustix::net::sockopt::set_socket_linger;
+
+    use super::*;
+    use crate::sys::pair;
+
+    /// A descriptor that takes so long to close; what it is connected with.
+    fn slow(linger: Duration) -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        near.set_nonblocking(true).unwrap();
+        set_socket_linger(&near, Some(linger)).unwrap();
+        loop {
+            match near.write(&[0; 1 << 16]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return (near.into(), far),
+                written => assert!(written.unwrap() > 0),
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_waits() {
+        let mut closer = Closer::default();
+        let begun = Instant::now();
+        // The end of the connection ends the waiting, too.
+        let (one, far) = slow(Duration::from_secs(600));
+        closer.close([one]);
+        let ends: Vec<OwnedFd> = (0..MOST + 1).map(|_| pair().unwrap().0).collect();
+        closer.close(ends);
+        assert!(!closer.is_stuck(), "for it may be about to close them");
+        while !closer.is_stuck() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(far);
+        while closer.shared.left.load(SeqCst) > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(40));
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!closer.is_stuck());
+    }
+}
