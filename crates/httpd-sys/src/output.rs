@@ -86,6 +86,22 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Has the server send the response as it is, and not the part of it that the client has asked for
+    /// with `Range`: that is for what answers. Before anything is sent.
+    pub fn ignore_range(&mut self) {
+        let headers = self.headers_in();
+        let asks = headers.get(c"Range").or_else(|| headers.get(c"Request-Range")).is_some();
+        // SAFETY: alive. Only a request that is part of another shares its filters.
+        unsafe {
+            let request = self.as_ptr();
+            if asks && (*request).main.is_null() {
+                let name = c"byterange".as_ptr();
+                // It is not there if the response is no longer to be changed.
+                raw::ap_remove_output_filter_byhandle((*request).output_filters, name);
+            }
+        }
+    }
+
     /// Sends a part of the body, behind the head if that was not sent yet. Blocks.
     ///
     /// # Errors

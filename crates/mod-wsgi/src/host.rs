@@ -188,6 +188,10 @@ impl Host for RequestHost<'_, '_> {
         if self.is_overridden(head) {
             return Ok(());
         }
+        if head.is_some() {
+            // Files are another matter; see `send_file`.
+            self.request.ignore_range();
+        }
         let flush = self.begin(head, flags);
         if chunks.is_empty() && flush == Flush::No {
             return Ok(());
