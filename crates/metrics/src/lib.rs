@@ -14,6 +14,8 @@
 //! Left out: where the numbers go. Nothing here knows Python, Apache, or a socket.
 //! <https://modwsgi.readthedocs.io/en/latest/user-guides/>
 
+#![forbid(unsafe_code)]
+
 mod histogram;
 mod interval;
 mod recorder;

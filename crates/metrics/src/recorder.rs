@@ -377,7 +377,7 @@ pub struct Bracket<'r> {
 #[derive(Clone, Copy, Debug)]
 struct Recorded {
     begun: u64,
-    cpu: Option<u64>,
+    cpu: u64,
 }
 
 impl Bracket<'_> {
@@ -415,7 +415,7 @@ impl Bracket<'_> {
             }
         }
         let Some(Recorded { begun, cpu }) = self.recorded else { return };
-        let cpu = cpu.zip(thread_time()).map_or(0, |(start, end)| end.saturating_sub(start));
+        let cpu = thread_time().saturating_sub(cpu);
         let Some(mut slot) = self.recorder.slot(self.slot) else { return };
         let now = self.recorder.now();
         slot.count_until(now);

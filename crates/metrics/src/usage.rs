@@ -3,6 +3,10 @@
 //! From `getrusage`, which counts in microseconds where `times` counts ticks of ten milliseconds.
 //! <https://man7.org/linux/man-pages/man2/getrusage.2.html>
 
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use rustix::time::{ClockId, clock_gettime};
+
 /// Processor time, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cpu {
@@ -15,13 +19,13 @@ pub struct Cpu {
 impl Cpu {
     /// What this process has used.
     pub fn of_process() -> Cpu {
-        usage(libc::RUSAGE_SELF).map(|usage| Cpu::new(&usage)).unwrap_or_default()
+        getrusage(UsageWho::RUSAGE_SELF).map(|usage| Cpu::new(&usage)).unwrap_or_default()
     }
 
     /// What the calling thread has used; `None` where the system does not know.
     pub fn of_thread() -> Option<Cpu> {
         #[cfg(target_os = "linux")]
-        return usage(libc::RUSAGE_THREAD).map(|usage| Cpu::new(&usage));
+        return getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| Cpu::new(&usage));
         #[cfg(not(target_os = "linux"))]
         None
     }
@@ -50,24 +54,18 @@ impl Cpu {
         Cpu { user: self.user * time / sum, system: self.system * time / sum }
     }
 
-    fn new(usage: &libc::rusage) -> Cpu {
-        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-        Cpu { user: seconds(usage.ru_utime), system: seconds(usage.ru_stime) }
+    fn new(usage: &Usage) -> Cpu {
+        let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        Cpu { user: seconds(usage.user_time()), system: seconds(usage.system_time()) }
     }
 }
 
 /// Processor time of the calling thread, in nanoseconds: as [`Cpu::of_thread`], for less, since each
-/// request that is recorded asks twice. `None` where the system does not know.
-pub(crate) fn thread_time() -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes the structure.
-    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) } != 0 {
-        return None;
-    }
+/// request that is recorded asks twice.
+pub(crate) fn thread_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
     let part = |number| u64::try_from(number).unwrap_or(0);
-    #[allow(clippy::useless_conversion, reason = "other widths on other machines")]
-    let (seconds, nanoseconds) = (i64::from(time.tv_sec), i64::from(time.tv_nsec));
-    Some(part(seconds) * 1_000_000_000 + part(nanoseconds))
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }
 
 /// Memory that a process has in fact, in bytes.
@@ -82,10 +80,10 @@ pub struct Memory {
 impl Memory {
     /// That of this process.
     pub fn of_process() -> Memory {
-        let max_rss = usage(libc::RUSAGE_SELF).map_or(0, |usage| {
+        let max_rss = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
             // Kibibytes on Linux, bytes on macOS.
             let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-            u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit
+            u64::try_from(usage.max_rss()).unwrap_or(0) * unit
         });
         let rss = resident();
         Memory { rss, max_rss: max_rss.max(rss) }
@@ -96,20 +94,7 @@ impl Memory {
 fn resident() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };
     let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    // SAFETY: asks for a constant of the system.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages.unwrap_or(0) * u64::try_from(page).unwrap_or(0)
-}
-
-fn usage(who: libc::c_int) -> Option<libc::rusage> {
-    let mut usage = std::mem::MaybeUninit::zeroed();
-    // SAFETY: fills the structure, for which zeros are valid.
-    unsafe {
-        if libc::getrusage(who, usage.as_mut_ptr()) != 0 {
-            return None;
-        }
-        Some(usage.assume_init())
-    }
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 #[cfg(test)]
