@@ -100,6 +100,14 @@ impl Process {
         })
     }
 
+    /// Processor time that it has used, in ticks of the kernel (10 ms); `None` once it is gone.
+    pub fn ticks(self) -> Option<u64> {
+        let stat = fs::read_to_string(self.file("stat")).ok()?;
+        // The name of the program comes before, in parentheses; then state is field 3.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(14 - 3);
+        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    }
+
     /// Sends a signal; the caller has made sure that this is a process of its own.
     pub fn signal(self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
