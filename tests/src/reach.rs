@@ -10,6 +10,7 @@
 
 use crate::setup::{Python, run, workspace};
 use anyhow::{Context, Result, bail, ensure};
+use nix::unistd;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -151,20 +152,11 @@ pub(crate) fn hash(text: &str) -> String {
 }
 
 fn child_user() -> Result<User> {
-    let passwd = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
-    let groups = fs::read_to_string("/etc/group").context("/etc/group")?;
     for name in ["www-data", "apache", "_www", "nobody"] {
-        let Some(entry) = passwd.lines().find(|line| line.split(':').next() == Some(name)) else {
-            continue;
-        };
-        let field = |n: usize| entry.split(':').nth(n)?.parse::<u32>().ok();
-        let (Some(uid), Some(gid)) = (field(2), field(3)) else { continue };
-        let of_gid = |line: &&str| line.split(':').nth(2) == Some(gid.to_string().as_str());
-        let Some(group) = groups.lines().find(of_gid).and_then(|line| line.split(':').next())
-        else {
-            continue;
-        };
-        return Ok(User { name: name.to_owned(), group: group.to_owned(), uid, gid });
+        let Some(user) = unistd::User::from_name(name)? else { continue };
+        let Some(group) = unistd::Group::from_gid(user.gid)? else { continue };
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        return Ok(User { name: user.name, group: group.name, uid, gid });
     }
     bail!("no ordinary user for Apache's children: none of www-data, apache, _www, nobody")
 }

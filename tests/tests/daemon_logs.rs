@@ -214,22 +214,10 @@ fn a_group_of_a_virtual_host_has_its_log_and_format() {
 
 #[test]
 fn a_log_is_a_program() {
-    let mut server = in_virtual_host("|$cat >> @/piped.log");
-    let piped = server.site().path("piped.log");
-    all_said(&piped, "START", in_format);
-    ask(&server, "one");
-    all_said(&piped, "one-REQUEST", in_format);
-    all_said(&piped, "one-THREAD", in_format);
-    let first = server.worker("own");
-    server.graceful();
-    first.await_end();
-    ask(&server, "two");
-    all_said(&piped, "two-REQUEST", in_format);
-    all_said(&piped, "two-THREAD", in_format);
+    let server = telling_a_program("|$cat >> @/piped.log", "piped.log");
     // The end of the old process is told, too, to a program that was there to hear it.
-    let begins = said(&piped, "START print");
+    let begins = said(&server.site().path("piped.log"), "START print");
     assert_eq!(begins.len(), 2, "{begins:?}");
-    nothing_said(&main_log(&server));
     server.stop();
 }
 
@@ -242,21 +230,26 @@ fn a_log_is_rotated_by_a_program() {
     let Some(program) = places.into_iter().find(|place| Path::new(place).exists()) else {
         return matrix::skip("rotatelogs", "it is not installed");
     };
-    let mut server = in_virtual_host(&format!("|{program} -n 3 @/rotated.log 1M"));
-    let rotated = server.site().path("rotated.log");
-    all_said(&rotated, "START", in_format);
+    telling_a_program(&format!("|{program} -n 3 @/rotated.log 1M"), "rotated.log").stop();
+}
+
+/// A server whose log is a program that writes to `file`, and has what a group says before and after
+/// a graceful restart. A new program begins where it finds the file.
+fn telling_a_program(log: &str, file: &str) -> Server {
+    let mut server = in_virtual_host(log);
+    let written = server.site().path(file);
+    all_said(&written, "START", in_format);
     ask(&server, "one");
-    all_said(&rotated, "one-REQUEST", in_format);
-    all_said(&rotated, "one-THREAD", in_format);
+    all_said(&written, "one-REQUEST", in_format);
+    all_said(&written, "one-THREAD", in_format);
     let first = server.worker("own");
     server.graceful();
     first.await_end();
     ask(&server, "two");
-    // A new program begins where it finds the file.
-    all_said(&rotated, "two-REQUEST", in_format);
-    all_said(&rotated, "two-THREAD", in_format);
+    all_said(&written, "two-REQUEST", in_format);
+    all_said(&written, "two-THREAD", in_format);
     nothing_said(&main_log(&server));
-    server.stop();
+    server
 }
 
 /// Runs what follows where `/dev` is this directory, with the devices that programs need.

@@ -12,6 +12,7 @@ use std::io::Write;
 
 use http::header::{self, HeaderName};
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use crate::service::Connection;
 
@@ -39,7 +40,9 @@ impl Environ {
         let method = parts.method.as_str().as_bytes();
         self.push(b"REQUEST_METHOD", method);
         self.push(b"SCRIPT_NAME", b"");
-        self.push(b"PATH_INFO", &decode(parts.uri.path().as_bytes()));
+        // What is no encoding stays as it is.
+        let path: Cow<'_, [u8]> = percent_decode_str(parts.uri.path()).into();
+        self.push(b"PATH_INFO", &path);
         self.push(b"QUERY_STRING", parts.uri.query().unwrap_or_default().as_bytes());
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         self.push(b"REQUEST_URI", target.as_bytes());
@@ -155,29 +158,6 @@ fn version(version: http::Version) -> &'static str {
         http::Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP/1.1",
     }
-}
-
-/// Takes percent encoding off; what is no encoding stays as it is.
-fn decode(path: &[u8]) -> Cow<'_, [u8]> {
-    if !path.contains(&b'%') {
-        return Cow::Borrowed(path);
-    }
-    let digit = |at: Option<&u8>| char::from(*at?).to_digit(16);
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let pair = (*first == b'%').then(|| Some((digit(tail.first())?, digit(tail.get(1))?)));
-        match pair.flatten() {
-            Some((high, low)) => {
-                // Two hexadecimal digits fit.
-                decoded.push((high * 16 + low) as u8);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => decoded.push(*first),
-        }
-    }
-    Cow::Owned(decoded)
 }
 
 #[cfg(test)]
