@@ -4,8 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::http::Response;
@@ -22,7 +23,8 @@ def application(environ, start_response):
         print('PRINTED', environ['PATH_INFO'], file=environ['wsgi.errors'])
     names = ['SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST_URI', 'REQUEST_METHOD',
         'SERVER_PROTOCOL', 'wsgi.url_scheme', 'REMOTE_USER', 'REMOTE_ADDR', 'HTTP_HOST',
-        'SSL_PROTOCOL', 'REDIRECT_STATUS', 'REDIRECT_URL', 'FROM_REWRITE', 'HTTPS']
+        'SSL_PROTOCOL', 'REDIRECT_STATUS', 'REDIRECT_URL', 'FROM_REWRITE', 'HTTPS',
+        'REDIRECT_REQUEST_URI', 'REDIRECT_HTTP_X_SENT', 'mod_wsgi.application_group']
     lines = [f'{name}={environ[name]}' for name in names if name in environ]
     lines.append('BODY=' + environ['wsgi.input'].read().decode('latin-1'))
     start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -254,8 +256,14 @@ def application(environ, start_response):
         is(&text, "PATH_INFO", "/missing");
         is(&text, "REDIRECT_STATUS", "404");
         is(&text, "REDIRECT_URL", "/nothing");
-        let text = server.get("/failing").with_status(200).text();
+        let headers = [("X-Sent", "by the client")];
+        let response = server.request("GET", "/failing?q=1", &headers, b"");
+        let text = response.with_status(200).text();
         is(&text, "PATH_INFO", "/broken");
+        is(&text, "REDIRECT_STATUS", "500");
+        // What the application got, as Apache hands it on from any other handler.
+        is(&text, "REDIRECT_REQUEST_URI", "/failing?q=1");
+        is(&text, "REDIRECT_HTTP_X_SENT", "by the client");
         for tail in ["WSGI0174", "Traceback", "  File ", "    ", "ValueError: broken"] {
             server.log().allow(tail);
         }
@@ -300,6 +308,29 @@ fn static_files_beside_an_application_at_the_root() {
     });
 }
 
+/// The length that the client says is not the length of what an application gets.
+#[test]
+fn a_body_that_a_filter_changes() {
+    let plain: String = (0..20_000).map(|number| number.to_string()).collect();
+    let mut gzip =
+        Command::new("gzip").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    gzip.stdin.take().unwrap().write_all(plain.as_bytes()).unwrap();
+    let packed = gzip.wait_with_output().unwrap().stdout;
+    assert!(packed.len() < plain.len() / 2);
+    in_both_modes(|site| {
+        let server = mounted(with_modules(site, &["mod_deflate"]))
+            .conf("<Location /app>\nSetInputFilter DEFLATE\n</Location>")
+            .start();
+        for headers in [&[("Content-Encoding", "gzip")][..], &[]] {
+            let body = if headers.is_empty() { plain.as_bytes() } else { &packed };
+            let text = server.request("POST", "/app", headers, body).with_status(200).text();
+            is(&text, "BODY", &plain);
+        }
+        is(&server.get("/app").with_status(200).text(), "BODY", "");
+        server.stop();
+    });
+}
+
 /// A filter runs subrequests while a response is being sent: into another application, and through
 /// scripts that decide, on the thread that is in the first one.
 #[test]
@@ -335,6 +366,9 @@ def allow_access(environ, host):
             assert!(text.starts_with("begin [SCRIPT_NAME=/app/allowed\n"), "{text}");
             assert!(text.ends_with("[again] end"), "{text}");
             assert!(text.contains("PATH_INFO=/allowed") && !text.contains("/denied"), "{text}");
+            // Not an interpreter for each path.
+            let group = text.lines().find(|line| line.starts_with("mod_wsgi.application_group="));
+            assert!(group.is_some_and(|group| group.ends_with("|/app")), "{text}");
         }
         for tail in ["WSGI0057: ", "AH01374: ", "unable to include"] {
             server.log().allow(tail);

@@ -308,6 +308,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether a filter of the body may change it, and does not just frame it.
+    pub fn has_input_filter(&self) -> bool {
+        !std::ptr::eq(self.get().input_filters, self.get().proto_input_filters)
+    }
+
     /// The request's identifier in the log, made now if there is none.
     pub fn log_id(&self) -> Option<&'r [u8]> {
         if self.get().log_id.is_null() {

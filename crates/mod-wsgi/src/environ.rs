@@ -21,6 +21,8 @@ use crate::settings::{Effective, MapHead};
 pub(crate) struct Environ<'r> {
     /// `SCRIPT_NAME`, before slashes are collapsed.
     script_name: &'r [u8],
+    /// What of the URL leads to the script.
+    place: &'r [u8],
     pool: Pool<'r>,
     variables: SmallVec<[Pair<'r>; 48]>,
 }
@@ -42,20 +44,19 @@ const HIDDEN: [&[u8]; 11] = [
 ];
 
 impl<'r> Environ<'r> {
-    /// No variables yet, but `SCRIPT_NAME` is known, which names of groups are made of.
+    /// No variables yet, but what names of groups are made of is known.
     pub(crate) fn new(request: &Request<'r>) -> Environ<'r> {
         let uri = request.uri();
-        // A subrequest of mod_include has the path of the page that includes it behind it.
-        let script_name = match request.protocol() {
-            b"INCLUDED" => uri,
-            _ => &uri[..cgi::script_name_length(uri, request.path_info())],
-        };
-        Environ { script_name, pool: request.pool(), variables: SmallVec::new() }
+        let place = &uri[..cgi::script_name_length(uri, request.path_info())];
+        // A subrequest of mod_include is told all of its path, as the server tells CGI scripts.
+        let script_name = if request.protocol() == b"INCLUDED" { uri } else { place };
+        Environ { script_name, place, pool: request.pool(), variables: SmallVec::new() }
     }
 
-    /// `SCRIPT_NAME` as it is in the URL.
-    pub(crate) fn script_name(&self) -> &'r [u8] {
-        self.script_name
+    /// What of the URL leads to the script, as it is there: `SCRIPT_NAME`, but for subrequests of
+    /// mod_include.
+    pub(crate) fn place(&self) -> &'r [u8] {
+        self.place
     }
 
     /// Collects all variables.

@@ -93,7 +93,7 @@ fn serve(
     let mut environ = Environ::new(request);
     environ.collect(request, effective, pass_authorization);
     let https = environ.take_https(request, effective);
-    let (script_name, pairs) = (environ.script_name(), environ.pairs());
+    let (script_name, pairs) = (environ.place(), environ.pairs());
     let dispatched = dispatch(request, effective, script_name, pairs, https)?;
     let options = dispatched.over(options);
     let target = target::resolve(request, effective, options, script_name, lower_case)?;
@@ -103,7 +103,8 @@ fn serve(
         ProcessGroup::Daemon(_) => None,
     };
 
-    if child::shows_variables() {
+    let shown = child::shows_variables();
+    if shown {
         shown::show(request, pairs, &target);
     }
     let resource = request.filename();
@@ -138,6 +139,12 @@ fn serve(
         lower_case,
         measure: metered.is_some(),
     };
+    let show = |request: &Request<'_>, status: Status| {
+        // Whatever is served instead finds them again, as `REDIRECT_HTTP_HOST` and so on.
+        if !shown && matches!(status, Status::Http(_)) {
+            shown::show(request, pairs, &target);
+        }
+    };
     let sendfile = effective.flag(|s| &s.enable_sendfile, false);
     let mut host = RequestHost::new(request, sendfile);
     host.metered = metered;
@@ -145,7 +152,10 @@ fn serve(
     if let ProcessGroup::Daemon(known) = target.process_group {
         let waits = host.request().expects_continue();
         let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
-        let length = content_length.or((!is_coded).then_some(0));
+        // What the client says of its length is nothing to go by behind a filter that may change it.
+        let is_filtered = content_length != Some(0) && host.request().has_input_filter();
+        let length = content_length.filter(|_| !is_filtered);
+        let length = length.or((content_length.is_none() && !is_coded).then_some(0));
         let ignore_activity = effective.flag(|s| &s.ignore_activity, false);
         let is_named = target.is_named;
         let body = daemon::Body { length, waits, ignore_activity, is_named };
@@ -153,6 +163,7 @@ fn serve(
         let status = daemon::pass(known, &described, body, &buffering, &mut host);
         let status = host.overridden().unwrap_or(status);
         let metered = host.metered.take();
+        show(request, status);
         return Ok(finish(metered, request, status));
     }
     let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
@@ -166,6 +177,7 @@ fn serve(
     if let Err(fault) = &reply {
         log::text(request, Level::Error, &fault.text);
     }
+    show(request, status);
     Ok(finish(metered, request, status))
 }
 

@@ -10,7 +10,7 @@
 
 use std::ffi::CString;
 
-use engine_api::Pair;
+use engine_api::{Bytes, Pair};
 use httpd_sys::Request;
 
 use crate::groups::ProcessGroup;
@@ -66,25 +66,29 @@ fn is_of_a_name(byte: u8) -> bool {
 
 /// Puts the variables of an application into the table of its request.
 pub(crate) fn show(request: &Request<'_>, pairs: &[Pair<'_>], target: &Target) {
+    show_pairs(request, pairs);
+    let group = match target.process_group {
+        ProcessGroup::Embedded => &b""[..],
+        ProcessGroup::Daemon(known) => &known.group.process.name,
+    };
+    let more = [
+        (&b"mod_wsgi.process_group"[..], group),
+        (b"mod_wsgi.application_group", &target.application_group),
+        (b"mod_wsgi.callable_object", &target.callable),
+    ];
+    show_pairs(request, &more.map(|(name, value)| Pair::new(name, value)));
+}
+
+/// Puts variables into the table of a request.
+pub(crate) fn show_pairs(request: &Request<'_>, pairs: &[Pair<'_>]) {
     let table = request.environment();
-    let set = |name: &[u8], value: &[u8]| {
+    for pair in pairs {
         // Nothing of a request or a configuration has a NUL in it.
-        if let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) {
+        let text = |bytes: &Bytes<'_>| CString::new(bytes.or_empty());
+        if let (Ok(name), Ok(value)) = (text(&pair.name), text(&pair.value)) {
             table.set(&name, &value);
         }
-    };
-    for pair in pairs {
-        set(pair.name.or_empty(), pair.value.or_empty());
     }
-    set(
-        b"mod_wsgi.process_group",
-        match target.process_group {
-            ProcessGroup::Embedded => b"",
-            ProcessGroup::Daemon(known) => &known.group.process.name,
-        },
-    );
-    set(b"mod_wsgi.application_group", &target.application_group);
-    set(b"mod_wsgi.callable_object", &target.callable);
 }
 
 #[cfg(test)]

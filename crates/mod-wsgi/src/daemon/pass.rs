@@ -23,6 +23,7 @@ use super::upload::Upload;
 use crate::groups::Known;
 use crate::host::RequestHost;
 use crate::log;
+use crate::shown;
 
 /// What is said about a request beside its description: of its body before it is read, and of how
 /// a worker is to count it.
@@ -77,7 +78,7 @@ pub(crate) fn pass(
     let connection = host.request().connection();
     let before = line.client_timeout.and_then(|timeout| connection.set_timeout(timeout));
     let drain = Drain::new(host, buffering.responses, line, room());
-    let status = relay(known, line, exchange, &mut upload, drain, host);
+    let status = relay(request, known, line, exchange, &mut upload, drain, host);
     // The connection may have other requests to come.
     before.map(|before| connection.set_timeout(before));
     status
@@ -136,6 +137,7 @@ fn write(
 
 /// Passes on what the worker says.
 fn relay(
+    request: &engine_api::Request<'_>,
     known: &Known,
     line: &Line,
     mut exchange: Exchange<'_>,
@@ -172,6 +174,8 @@ fn relay(
                 }
                 redirect = Redirect::of(&head, host);
                 if redirect.is_some() {
+                    // What is served instead finds them as `REDIRECT_HTTP_HOST` and so on.
+                    shown::show_pairs(host.request(), request.environ.get());
                     continue;
                 }
                 let flush = drain.flushes(flush);

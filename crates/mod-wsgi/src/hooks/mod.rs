@@ -55,7 +55,7 @@ fn ask(
 ) -> Verdict {
     let mut environ = Environ::new(request);
     environ.collect_for_hook(request);
-    let script_name = environ.script_name();
+    let script_name = environ.place();
     ask_with(request, effective, ask, script_name, environ.pairs(), names)
 }
 
