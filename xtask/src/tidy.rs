@@ -2,6 +2,7 @@
 //!
 //! * every Rust file opens with `//!`, and past 600 lines outside its tests holds two nouns;
 //! * crates use each other just as ARCHITECTURE.md draws it, and the paths it names are there;
+//! * a lint is allowed for a reason, which the attribute says;
 //! * codes of log messages are sorted and given once;
 //! * change notes are named `<topic>.<kind>.md`;
 //! * no file names a directory of the machine it was written on;
@@ -103,6 +104,11 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
             ));
         }
     }
+    if path.extension().is_some_and(|end| end == "rs") {
+        wrong.extend(unexplained(text).map(|line| {
+            format!("{shown}:{line}: allows a lint and does not say why (`reason = \"...\"`)")
+        }));
+    }
     for (number, line) in text.lines().enumerate() {
         if let Some(found) = machine_path(line) {
             wrong.push(format!("{shown}:{}: names {found} of some machine", number + 1));
@@ -118,6 +124,23 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
         wrong.extend(log_codes(text).into_iter().map(|what| format!("{shown}: {what}")));
     }
     wrong
+}
+
+/// The lines of attributes that allow a lint without a reason. That tests may `unwrap` needs none.
+fn unexplained(text: &str) -> impl Iterator<Item = usize> {
+    let is_attribute = |line: &str| line.starts_with("#[allow(") || line.starts_with("#![allow(");
+    let mut at = 0;
+    text.split_inclusive('\n').enumerate().filter_map(move |(number, line)| {
+        let attribute = &text[at..];
+        at += line.len();
+        if !is_attribute(line.trim_start()) {
+            return None;
+        }
+        let attribute = attribute.split(")]").next().unwrap_or_default();
+        let is_clear =
+            attribute.contains("reason =") || attribute.ends_with("(clippy::unwrap_used");
+        (!is_clear).then_some(number + 1)
+    })
 }
 
 /// Tests are last in a file, so counting ends where they begin.
@@ -206,6 +229,21 @@ mod tests {
         let tested =
             "//! x\n#[cfg(test)]\nmod tests {\n".to_owned() + &"fn a() {}\n".repeat(LONGEST);
         assert!(check("crates/a/src/lib.rs", &tested).is_empty());
+    }
+
+    #[test]
+    fn a_lint_is_allowed_for_a_reason() {
+        let ok = "//! x\n#![allow(clippy::unwrap_used)]\n#[allow(a, reason = \"b\")]\n#[allow(\n    \
+                  a,\n    reason = \"b\"\n)]\n";
+        assert!(check("a.rs", ok).is_empty());
+        let wrong =
+            "//! x\n#[allow(dead_code)]\nfn a() {}\n    #![allow(clippy::unwrap_used, a)]\n";
+        assert_eq!(
+            check("a.rs", wrong),
+            [2, 4].map(|line| format!(
+                "a.rs:{line}: allows a lint and does not say why (`reason = \"...\"`)"
+            ))
+        );
     }
 
     #[test]

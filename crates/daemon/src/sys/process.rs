@@ -215,7 +215,11 @@ fn known(pid: i32) -> Option<Pid> {
 
 #[cfg(test)]
 // Waiting is what is tested, so it is not left to `Child`.
-#[allow(clippy::unwrap_used, clippy::zombie_processes)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::zombie_processes,
+    reason = "how ends are waited for is tested"
+)]
 mod tests {
     use std::process::{Command, Stdio};
     use std::thread::sleep;

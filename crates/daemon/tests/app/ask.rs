@@ -1,5 +1,5 @@
 //! Asking workers, as a child of a server would.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::fs::File;
 use std::io::Write;

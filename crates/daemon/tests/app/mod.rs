@@ -1,6 +1,6 @@
 //! An application for tests, behind a lock like an interpreter's. What it does is the request's
 //! `PATH`.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};

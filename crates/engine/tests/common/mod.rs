@@ -1,6 +1,6 @@
 //! A server without Apache: the module's side of the tables, and one process per scenario.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::fs;
 use std::os::fd::BorrowedFd;

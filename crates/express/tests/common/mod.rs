@@ -1,7 +1,7 @@
 //! A directory with a build, an Apache and a Python that only look like ones, so that what
 //! mod_wsgi-express writes does not depend on what is installed.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::collections::BTreeMap;
 use std::fs;

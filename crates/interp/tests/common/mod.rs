@@ -1,6 +1,6 @@
 //! Code to run in interpreters; each test has a process of its own for its Python.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::ffi::CString;
 

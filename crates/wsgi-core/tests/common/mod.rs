@@ -4,7 +4,7 @@
 //! its own thread to the main interpreter. A test is a piece of Python that defines `application`
 //! and what the server does, and looks at what came out.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::cell::Cell;
 use std::collections::VecDeque;
