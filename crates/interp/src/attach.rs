@@ -72,7 +72,10 @@ pub(crate) fn detached<R>(f: impl FnOnce() -> R) -> R {
 
 /// Makes `state` known as this thread's for `interpreter`.
 pub(crate) fn adopt(interpreter: &'static Inner, state: State) -> Result<(), Error> {
-    with_states(|states| states.push((interpreter, state)))
+    with_states(|states| states.push((interpreter, state)))?;
+    // SAFETY: always succeeds.
+    interpreter.states().push((unsafe { libc::pthread_self() } as u64, state));
+    Ok(())
 }
 
 /// The state of this thread that is attached now.

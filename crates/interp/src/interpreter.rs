@@ -7,7 +7,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use py::{InterpreterId, Token, ffi};
+use py::{Bound, InterpreterId, Token, ffi};
 
 use crate::attach::{self, State};
 use crate::error::{Error, ErrorKind};
@@ -60,6 +60,38 @@ impl Interpreter {
     pub fn attach<R>(self, f: impl for<'py> FnOnce(Token<'py>) -> R) -> Result<R, Error> {
         attach::attach(self.0, f)
     }
+
+    /// Whether the thread, which is as `pthread_self` says, was ever attached to this interpreter.
+    pub fn knows(self, thread: u64) -> bool {
+        self.0.states().iter().any(|(known, _)| *known == thread)
+    }
+
+    /// The innermost frame of Python code that a thread is in here; `None` if it is in none, and
+    /// always where it could run meanwhile ([`Interpreter::TELLS_FRAMES`]).
+    ///
+    /// Unlike `sys._current_frames` this looks at one interpreter, whose lock the caller has: others
+    /// may run, with a lock of their own.
+    pub fn frame_of<'py>(self, py: Token<'py>, thread: u64) -> Option<Bound<'py>> {
+        if !Self::TELLS_FRAMES || py.interpreter() != self.id() {
+            return None;
+        }
+        // One at a time: making a frame's object may run a collector, and so anything.
+        let at = |index: usize| {
+            let states = self.0.states();
+            states.iter().filter(|(known, _)| *known == thread).nth(index).map(|(_, state)| *state)
+        };
+        // A thread has one state, or several if the system gives the same identity out again.
+        (0..).map_while(at).find_map(|State(state)| {
+            // SAFETY: P6. Attached to the interpreter of the state, whose lock is held since the state
+            // was found on the list, from which it is taken under that lock before it is deleted. The
+            // result is a new reference or NULL, without an exception.
+            unsafe { Bound::from_owned_or_none(py, ffi::PyThreadState_GetFrame(state).cast()) }
+        })
+    }
+
+    /// Whether [`Interpreter::frame_of`] can tell: one thread may look at another only if a lock keeps
+    /// that from running.
+    pub const TELLS_FRAMES: bool = cfg!(not(Py_GIL_DISABLED));
 }
 
 impl PartialEq for Interpreter {
@@ -95,6 +127,8 @@ pub(crate) struct Inner {
     /// Lives as long as the process.
     pointer: NonNull<ffi::PyInterpreterState>,
     dead: Mutex<Vec<State>>,
+    /// All states of threads, of those that are dead as well, with the thread's identity.
+    states: Mutex<Vec<(u64, State)>>,
 }
 
 // SAFETY: the pointer is given to functions that may be called from any thread.
@@ -114,7 +148,8 @@ impl Inner {
             (NonNull::new_unchecked(pointer), ffi::PyInterpreterState_GetID(pointer))
         };
         let id = InterpreterId::from_raw(id);
-        Box::leak(Box::new(Inner { id, name, own_gil, pointer, dead: Mutex::default() }))
+        let (dead, states) = (Mutex::default(), Mutex::default());
+        Box::leak(Box::new(Inner { id, name, own_gil, pointer, dead, states }))
     }
 
     pub(crate) fn pointer(&self) -> *mut ffi::PyInterpreterState {
@@ -125,6 +160,11 @@ impl Inner {
     pub(crate) fn owns(&self, state: State) -> bool {
         // SAFETY: an attached state is alive.
         unsafe { ffi::PyThreadState_GetInterpreter(state.0) == self.pointer() }
+    }
+
+    /// All states that threads have here. Nobody waits for anything while holding it.
+    pub(crate) fn states(&self) -> MutexGuard<'_, Vec<(u64, State)>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// States whose threads are gone.

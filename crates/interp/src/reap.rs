@@ -82,6 +82,8 @@ fn delete(interpreter: &'static Inner, dead: &[State]) {
             return;
         }
         ffi::PyEval_RestoreThread(own);
+        // Nobody who holds this lock finds them any more.
+        interpreter.states().retain(|(_, state)| !dead.contains(state));
         for State(state) in dead {
             ffi::PyThreadState_Clear(*state);
             ffi::PyThreadState_Delete(*state);

@@ -337,3 +337,88 @@ def called_back():
         }
     });
 }
+
+/// Who holds the lock of an interpreter can see where the threads in it are, and nothing of others, nor
+/// of those that have ended.
+#[test]
+fn frames_of_threads_are_seen_from_outside() {
+    scenario("frames_of_threads_are_seen_from_outside", || {
+        let runtime = start();
+        let all = ["", "sub", "own"].map(|name| {
+            let options = Options { own_gil: name == "own" };
+            runtime.interpreter(name, options).unwrap()
+        });
+        for interpreter in all {
+            run(interpreter, "import threading\nevent = threading.Event()");
+            run(interpreter, "def deep(depth): deep(depth - 1) if depth else event.wait()");
+        }
+        // SAFETY: always succeeds.
+        let identity = || unsafe { libc::pthread_self() } as u64;
+        let function = |interpreter: Interpreter, thread: u64| {
+            interpreter
+                .attach(|py| {
+                    let mut frame = interpreter.frame_of(py, thread)?;
+                    let mut names = Vec::new();
+                    while !frame.is_none() {
+                        let name = frame.attr(c"f_code").unwrap().attr(c"co_name").unwrap();
+                        names.push(name.to_text().unwrap());
+                        frame = frame.attr(c"f_back").unwrap();
+                    }
+                    Some(names)
+                })
+                .unwrap()
+        };
+        for round in 0..20 {
+            let (tell, told) = std::sync::mpsc::channel();
+            thread::scope(|scope| {
+                for (index, interpreter) in all.into_iter().enumerate() {
+                    let tell = tell.clone();
+                    scope.spawn(move || {
+                        tell.send((index, identity())).unwrap();
+                        run(interpreter, "deep(3)");
+                    });
+                }
+                for _ in all {
+                    let (index, thread) = told.recv().unwrap();
+                    let deadline = Instant::now() + Duration::from_secs(20);
+                    // In a wait, which is a function of a module.
+                    let names = loop {
+                        let names = function(all[index], thread).unwrap_or_default();
+                        if !Interpreter::TELLS_FRAMES || names.iter().any(|name| name == "wait") {
+                            break names;
+                        }
+                        assert!(Instant::now() < deadline, "{names:?} in round {round}");
+                    };
+                    if Interpreter::TELLS_FRAMES {
+                        assert_eq!(names.iter().filter(|name| *name == "deep").count(), 4);
+                        assert_eq!(names.last().map(String::as_str), Some("<module>"));
+                    }
+                    for (other, interpreter) in all.into_iter().enumerate() {
+                        assert!(other != index || interpreter.knows(thread));
+                        if other != index {
+                            assert_eq!(function(interpreter, thread), None);
+                        }
+                        // With the lock of another interpreter nothing is looked at.
+                        let foreign = all[(other + 1) % 3];
+                        let seen = foreign.attach(|py| interpreter.frame_of(py, thread).is_some());
+                        assert!(!seen.unwrap());
+                    }
+                    run(all[index], "event.set()");
+                }
+            });
+            for interpreter in all {
+                run(interpreter, "event.clear()");
+            }
+        }
+        let thread = thread::spawn(move || {
+            run(all[1], "pass");
+            identity()
+        });
+        let thread = thread.join().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while all[1].knows(thread) {
+            assert!(Instant::now() < deadline, "its state is never deleted");
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+}

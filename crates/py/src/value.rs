@@ -181,6 +181,24 @@ impl<'py> Bound<'py> {
         }
     }
 
+    /// The last characters of a `str`, so many at most, as [`Bound::to_text`] has them.
+    ///
+    /// # Errors
+    /// A `TypeError` if it is none.
+    pub fn to_text_end(&self, most: usize) -> Result<'py, String> {
+        // SAFETY: attached; the object is alive. A length is negative if it is no string, with an
+        // exception; a part of a string is a new one.
+        unsafe {
+            let length = ffi::PyUnicode_GetLength(self.as_ptr());
+            if length < 0 {
+                return Err(Error::fetch(self.py()));
+            }
+            let from = length - ffi::Py_ssize_t::try_from(most).unwrap_or(length).min(length);
+            let end = ffi::PyUnicode_Substring(self.as_ptr(), from, length);
+            Bound::from_owned(self.py(), end)?.to_text()
+        }
+    }
+
     /// The content of a `bytes`.
     ///
     /// # Errors
