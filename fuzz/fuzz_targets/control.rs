@@ -4,7 +4,10 @@
 #![no_main]
 
 use daemon::ABI;
-use daemon::control::{Connect, FromParent, FromWorker, Kept, MAX_MESSAGE, Question, Start, ToWorker};
+use daemon::control::{
+    Connect, FromParent, FromWorker, Kept, MAX_MESSAGE, Question, Start, ToWorker, decode_places,
+    encode_places,
+};
 use daemon::log::Entry;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +15,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (which, bytes) = input;
     // The fingerprint of the build, which nobody could guess.
     let with_abi = [&ABI.to_le_bytes(), bytes].concat();
-    match which % 9 {
+    match which % 10 {
         0 => {
             if let Ok(message) = FromWorker::decode(bytes) {
                 let again = message.encode();
@@ -35,6 +38,12 @@ fuzz_target!(|input: (u8, &[u8])| {
         8 => {
             if let Ok(message) = Question::decode(&with_abi) {
                 assert_eq!(message.encode(), with_abi);
+            }
+        }
+        9 => {
+            if let Ok(places) = decode_places(bytes) {
+                let again = encode_places(&places);
+                assert!(again == bytes || again.len() < bytes.len());
             }
         }
         3 => {

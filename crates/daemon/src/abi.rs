@@ -16,5 +16,6 @@ pub const ABI: u64 = {
     hash = fingerprint(hash, include_bytes!("config.rs"));
     hash = fingerprint(hash, include_bytes!("log.rs"));
     hash = fingerprint(hash, include_bytes!("control/message.rs"));
+    hash = fingerprint(hash, include_bytes!("control/places.rs"));
     fingerprint(hash, include_bytes!("control/start.rs"))
 };

@@ -24,6 +24,7 @@ pub mod worker;
 
 pub use abi::ABI;
 pub use board::Capacity;
+pub use sys::spawn;
 
 #[cfg(test)]
 extern crate self as daemon;

@@ -7,14 +7,13 @@
 //! sees neither question nor answer, and a worker learns nothing but the bytes.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
 use super::Handles;
 use crate::control::Question;
-use crate::sys::{receive, send, write_blob};
+use crate::sys::{receive, send, spawn, write_blob};
 
 impl Handles {
     /// Answers from now on, in a thread of its own, with what `scoreboard` makes. A signal to this
@@ -24,12 +23,7 @@ impl Handles {
     /// There is no thread to be had.
     pub fn answer(&self, scoreboard: fn() -> Option<Vec<u8>>) -> io::Result<()> {
         let channel = self.channel;
-        let before = block_signals();
-        let run = move || while answer_one(channel, scoreboard) {};
-        let spawned = thread::Builder::new().name("wsgi-answers".to_owned()).spawn(run);
-        // SAFETY: the mask that this thread had.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
-        spawned.map(drop)
+        spawn("wsgi-answers", move || while answer_one(channel, scoreboard) {})
     }
 }
 
@@ -55,18 +49,6 @@ fn answer_one(channel: BorrowedFd<'_>, scoreboard: fn() -> Option<Vec<u8>>) -> b
     // Nobody who asks without end gets more of this process than a part.
     thread::sleep(PAUSE);
     true
-}
-
-/// Blocks all signals for this thread, and so for those that it makes; what they were before.
-fn block_signals() -> libc::sigset_t {
-    let mut all = MaybeUninit::uninit();
-    let mut before = MaybeUninit::zeroed();
-    // SAFETY: both calls fill the set they are given and cannot fail with these arguments.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
-        before.assume_init()
-    }
 }
 
 #[cfg(test)]

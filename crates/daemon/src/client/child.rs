@@ -19,7 +19,7 @@ use super::error::{Error, ErrorKind};
 use super::pool::Pool;
 use super::{Options, SLICE};
 use crate::board::{Area, Board, Capacity, Directory, Entry, InFlight, Slot, State, Status};
-use crate::control::Connect;
+use crate::control::{Connect, Purpose};
 use crate::sys::{refuse_descriptors, send, stream_pair};
 use crate::wire::{Decoder, Side};
 
@@ -43,7 +43,7 @@ pub struct Handles {
 pub struct Child {
     pub(super) board: Board,
     pub(super) area: Area,
-    channel: BorrowedFd<'static>,
+    pub(super) channel: BorrowedFd<'static>,
     groups: HashMap<Vec<u8>, Arc<Group>>,
     requests: AtomicU64,
     decoders: SegQueue<Decoder>,
@@ -210,7 +210,7 @@ impl Child {
             group: group.entry.group,
             slot: chosen.in_flight.slot(),
             epoch: chosen.epoch,
-            domain: options.domain,
+            purpose: Purpose::Requests { domain: options.domain },
         };
         // Waits as long as the channel's own timeout if the supervisor does not read.
         send(self.channel, &message.encode(), &[far.as_fd()], true).map_err(fail)?;

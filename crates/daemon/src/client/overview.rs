@@ -3,6 +3,7 @@
 //! From the board, which the supervisor alone writes, and the sums of the cells, which children do.
 
 use super::child::{Child, Group};
+use super::inquiry::Address;
 use crate::board::{State, Status};
 use crate::sys::monotonic_us;
 
@@ -26,6 +27,8 @@ pub struct Overview {
 /// A worker as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
+    /// Where it is asked something.
+    pub address: Address,
     /// Its process.
     pub pid: i32,
     /// What it is good for.
@@ -54,13 +57,13 @@ impl Child {
             },
             generation: self.board.generation(number),
             failures: self.board.failures(number),
-            workers: group.places().filter_map(|slot| self.seen(slot, now)).collect(),
+            workers: group.places().filter_map(|slot| self.seen(number, slot, now)).collect(),
             ends: ends.counts,
             last_end: ends.last.map(|(why, pid, at)| (why, pid, now.saturating_sub(at))),
         }
     }
 
-    fn seen(&self, slot: u32, now: u64) -> Option<Seen> {
+    fn seen(&self, group: u32, slot: u32, now: u64) -> Option<Seen> {
         let at = self.board.slot(slot);
         let state = match at.state {
             State::Free => return None,
@@ -70,6 +73,7 @@ impl Child {
             State::Draining => "draining",
         };
         Some(Seen {
+            address: Address { group, slot, epoch: at.epoch },
             pid: at.pid,
             state,
             generation: at.generation,

@@ -131,6 +131,8 @@ pub enum ToWorker {
     },
     /// Another supervisor has taken over: it is to be told what the last one knew.
     Adopted,
+    /// With an end of a channel: where are the requests that run?
+    Inquiry,
 }
 
 impl ToWorker {
@@ -152,6 +154,7 @@ impl ToWorker {
                 message.put_u32(*limit_ms);
             }
             ToWorker::Adopted => message.put(&[4]),
+            ToWorker::Inquiry => message.put(&[5]),
         }
         message
     }
@@ -173,6 +176,7 @@ impl ToWorker {
                 ToWorker::Quit { reason, limit_ms: reader.u32()? }
             }
             4 => ToWorker::Adopted,
+            5 => ToWorker::Inquiry,
             _ => return Err(Malformed("a message of unknown kind")),
         };
         reader.end()?;
@@ -269,7 +273,7 @@ impl<'a> FromWorker<'a> {
     }
 }
 
-/// From a child, on the channel of all children, with one end of a new connection: give it to this
+/// From a child, on the channel of all children, with one end of something new: give it to this
 /// worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
@@ -279,15 +283,33 @@ pub struct Connect {
     pub slot: u32,
     /// Which use of the slot.
     pub epoch: u32,
-    /// Which of the worker's domains.
-    pub domain: u16,
+    /// What it is.
+    pub purpose: Purpose,
+}
+
+/// What an end is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A connection, for requests of this domain of the worker.
+    Requests {
+        /// The domain's number.
+        domain: u16,
+    },
+    /// A channel, to be told where requests are.
+    Inquiry,
 }
 
 impl Connect {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut message = addressed(self.group, self.slot, self.epoch);
-        message.put_u16(self.domain);
+        match self.purpose {
+            Purpose::Requests { domain } => {
+                message.put(&[1]);
+                message.put_u16(domain);
+            }
+            Purpose::Inquiry => message.put(&[2]),
+        }
         message
     }
 
@@ -298,7 +320,12 @@ impl Connect {
     pub fn decode(bytes: &[u8]) -> Result<Connect, Malformed> {
         let mut reader = Reader::new(bytes);
         let (group, slot, epoch) = address(&mut reader)?;
-        let connect = Connect { group, slot, epoch, domain: reader.u16()? };
+        let purpose = match reader.u8()? {
+            1 => Purpose::Requests { domain: reader.u16()? },
+            2 => Purpose::Inquiry,
+            _ => return Err(Malformed("an end of unknown purpose")),
+        };
+        let connect = Connect { group, slot, epoch, purpose };
         reader.end()?;
         Ok(connect)
     }
@@ -457,6 +484,7 @@ mod tests {
             ToWorker::Quit { reason: QuitReason::Replaced, limit_ms: 5000 },
             ToWorker::Quit { reason: QuitReason::Retired(Retire::Interval), limit_ms: 0 },
             ToWorker::Adopted,
+            ToWorker::Inquiry,
         ] {
             assert_eq!(ToWorker::decode(&message.encode()).unwrap(), message);
         }
@@ -475,8 +503,10 @@ mod tests {
             bytes.push(0);
             assert!(FromWorker::decode(&bytes).is_err(), "{message:?}");
         }
-        let connect = Connect { group: 1, slot: 2, epoch: 3, domain: 4 };
-        assert_eq!(Connect::decode(&connect.encode()).unwrap(), connect);
+        for purpose in [Purpose::Requests { domain: 4 }, Purpose::Inquiry] {
+            let connect = Connect { group: 1, slot: 2, epoch: 3, purpose };
+            assert_eq!(Connect::decode(&connect.encode()).unwrap(), connect);
+        }
         let kept = Kept { group: 1, slot: 2, epoch: 3, pid: 4 };
         assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
         let question = Question::Scoreboard;

@@ -14,11 +14,14 @@
 //! build is told from nonsense.
 
 mod message;
+mod places;
 mod start;
 
 pub use message::{
-    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, Question, QuitReason,
-    Retire, ToWorker,
+    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, Purpose, Question,
+    QuitReason, Retire, ToWorker,
 };
+pub(crate) use places::{MAX_PLACES, room};
+pub use places::{Places, decode_places, encode_places};
 pub(crate) use start::milliseconds;
 pub use start::{MAX_LOADS, MAX_PAYLOAD, Start};

@@ -12,12 +12,12 @@ use super::closer::Closer;
 use super::group::{Effects, Level, New, Shown};
 use super::logger::Logger;
 use super::oom::OomKills;
-use super::process::{Output, Process};
+use super::process::{Output, Process, about};
 use super::spawn::{Spawned, Surroundings, spawn};
 use super::store::Store;
 use crate::board::{Board, Cells, End, Slot, Status};
 use crate::config;
-use crate::control::{Kept, QuitReason, Start, ToWorker, milliseconds};
+use crate::control::{Connect, Kept, QuitReason, Start, ToWorker, milliseconds};
 use crate::log::{Entry, Source};
 use crate::sys::{Exit, Watch, monotonic_us, reap, send, write_blob};
 use crate::wire::Record;
@@ -198,12 +198,13 @@ impl Machine {
         self.processes.get_mut(self.slots.get(&slot)?)
     }
 
-    /// Passes an end of a connection on to the worker in a slot. If it is refused, or nobody reads
-    /// it, it closes, and the child that holds the other end knows what that means. Whether it was
-    /// passed on.
-    pub(super) fn connect(&mut self, slot: u32, domain: u16, end: &OwnedFd) -> bool {
-        let control = self.at(slot).and_then(|process| process.control.as_ref());
-        let message = ToWorker::Connection { domain }.encode();
+    /// Passes an end that a child has sent on to the worker in a slot. If it is refused, or nobody
+    /// reads it, it closes, and the child that holds the other end knows what that means. Whether it
+    /// was passed on.
+    pub(super) fn pass_on(&mut self, connect: &Connect, end: &OwnedFd) -> bool {
+        let Some(message) = about(end, connect.purpose) else { return false };
+        let control = self.at(connect.slot).and_then(|process| process.control.as_ref());
+        let message = message.encode();
         control.is_some_and(|fd| send(fd.as_fd(), &message, &[end.as_fd()], false).is_ok())
     }
 

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use super::lines::Lines;
 use super::spawn::Report;
 use super::store::Store;
-use crate::control::{Kept, QuitReason};
+use crate::control::{Kept, Purpose, QuitReason, ToWorker};
 use crate::sys::Watch;
 use crate::worker::running;
 
@@ -134,8 +134,18 @@ impl Output {
     }
 }
 
+/// What a worker is told about an end that a child has for it, if that is what it should be.
+pub(super) fn about(end: &OwnedFd, purpose: Purpose) -> Option<ToWorker> {
+    match purpose {
+        Purpose::Requests { domain } => {
+            is_connection(end).then_some(ToWorker::Connection { domain })
+        }
+        Purpose::Inquiry => is_channel(end).then_some(ToWorker::Inquiry),
+    }
+}
+
 /// Whether it is one end of a connection, so that nothing else is passed from one process to another.
-pub(super) fn is_connection(fd: &OwnedFd) -> bool {
+fn is_connection(fd: &OwnedFd) -> bool {
     is_unix(fd, SocketType::STREAM)
 }
 

@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::closer::Closer;
 use super::group::{Effects, Group};
 use super::machine::{About, Machine};
-use super::process::{Process, is_channel, is_connection};
+use super::process::{Process, is_channel};
 use super::signals::Signals;
 use super::spawn::Surroundings;
 use super::store::Store;
@@ -419,9 +419,7 @@ impl Supervisor {
     fn pass_on(&mut self, message: &[u8], fds: &[OwnedFd]) -> bool {
         let (Ok(connect), [end]) = (Connect::decode(message), fds) else { return false };
         let epoch = self.groups.get(&connect.group).and_then(|group| group.epoch(connect.slot));
-        epoch == Some(connect.epoch)
-            && is_connection(end)
-            && self.machine.connect(connect.slot, connect.domain, end)
+        epoch == Some(connect.epoch) && self.machine.pass_on(&connect, end)
     }
 
     /// What a worker says.

@@ -13,6 +13,7 @@ mod lock;
 mod memory;
 mod message;
 mod process;
+mod thread;
 
 /// Smallest unit of a mapping on every machine we know; larger ones are multiples of it.
 pub(crate) const PAGE: usize = 4096;
@@ -25,3 +26,4 @@ pub(crate) use message::{
     Received, is_shut, pair, receive, refuse_descriptors, send, stream_pair, unread,
 };
 pub(crate) use process::{Exit, Watch, default_signals, reap, voluntary_switches};
+pub use thread::spawn;

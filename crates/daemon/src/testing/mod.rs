@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::board::{Board, Capacity, Directory, Entry, Slot, State, Status};
 use crate::client::{Child, Event, Group, Handles};
-use crate::control::{Connect, QuitReason, Start, ToWorker};
+use crate::control::{Connect, Purpose, QuitReason, Start, ToWorker};
 use crate::sys::{pair, receive, send, shared, shared_read_only, write_blob};
 use crate::worker::{Runner, Stopped, Worker, status_length};
 use app::App;
@@ -121,7 +121,11 @@ impl Stage {
                     let index = (connect.slot - this.entry.first) as usize;
                     assert_eq!((connect.group, connect.epoch), (this.entry.group, 5));
                     if let Some(control) = &this.controls[index] {
-                        let message = ToWorker::Connection { domain: connect.domain }.encode();
+                        let message = match connect.purpose {
+                            Purpose::Requests { domain } => ToWorker::Connection { domain },
+                            Purpose::Inquiry => ToWorker::Inquiry,
+                        };
+                        let message = message.encode();
                         let _ = send(control.as_fd(), &message, &[received.fds[0].as_fd()], true);
                     }
                 }

@@ -43,6 +43,35 @@ fn requests_that_wait_overlap() {
 }
 
 #[test]
+fn workers_say_where_their_requests_are() {
+    let apps = ["one", "silent", "late"].map(|name| app::shared(name, 1));
+    let stage = Stage::new(apps.to_vec(), Start { threads: 2, ..Start::default() });
+    stage.run(|stage| {
+        let addresses = || {
+            let seen = stage.child.overview(stage.group()).workers;
+            seen.iter().map(|worker| worker.address).collect::<Vec<_>>()
+        };
+        let ask = |limit| stage.child.inquire(&addresses(), Duration::from_millis(limit));
+        let begun = Instant::now();
+        assert_eq!(ask(2000), [Some(Vec::new()), None, Some(Vec::new())], "nothing runs");
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| assert_eq!(stage.get("sleep/1000").text(), "slept"));
+            }
+            while apps.iter().any(|app| app.inside.load(SeqCst) == 0) {
+                thread::yield_now();
+            }
+            let begun = Instant::now();
+            assert_eq!(ask(100), [Some(vec![(0, b"one".to_vec())]), None, None], "one is late");
+            let took = begun.elapsed();
+            assert!((100..250).contains(&took.as_millis()), "{took:?}");
+        });
+        assert!(stage.child.inquire(&[], Duration::from_secs(9)).is_empty());
+    });
+}
+
+#[test]
 fn one_that_waits_often_is_not_starved_by_others() {
     one(8).1.run(|stage| {
         let done = std::sync::atomic::AtomicBool::new(false);

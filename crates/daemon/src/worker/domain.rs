@@ -435,7 +435,8 @@ impl<'r, 'd> Inside<'r, 'd> {
     fn enter(running: &'r Running<'d>, request: &wire::Request<'_>) -> Inside<'r, 'd> {
         running.domain.inside.fetch_add(1, SeqCst);
         if let Some(status) = running.status {
-            status.begin(running.thread, request.text(field::REQUEST_ID).unwrap_or_default());
+            let id = request.text(field::REQUEST_ID).unwrap_or_default();
+            status.begin(running.thread, id, request.facts().request_start);
         }
         Inside(running)
     }

@@ -14,6 +14,7 @@ mod domain;
 mod error;
 mod fork;
 mod handle;
+mod inquiry;
 mod lead;
 mod output;
 mod process;
@@ -24,8 +25,10 @@ mod stream;
 pub use crate::wire::Request;
 pub use error::{Error, ErrorKind};
 pub use handle::Handle;
+pub use inquiry::Inquiry;
 pub(crate) use process::inherited;
 pub use process::{StopReason, Stopped, Worker};
+pub use status::Inside;
 pub(crate) use status::{length as status_length, running};
 pub use stream::{Send, Stream};
 
@@ -59,6 +62,12 @@ pub trait Runner: std::marker::Send + Sync {
     /// Called once, on the thread that runs [`Worker::serve`], which must not wait.
     fn stopping(&self, reason: StopReason) {
         let _ = reason;
+    }
+
+    /// Somebody wants to know where the requests that run are. Called on the thread that runs
+    /// [`Worker::serve`], which must not wait. Without an answer the inquiry ends.
+    fn inquire(&self, inquiry: Inquiry) {
+        drop(inquiry);
     }
 
     /// A signal for the application has come: SIGHUP or SIGUSR2. Called on the main thread, which

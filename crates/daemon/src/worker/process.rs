@@ -12,6 +12,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::domain::{Domain, Thread};
 use super::fork::{self, Own};
 use super::handle::Handle;
+use super::inquiry::Inquiry;
 use super::status::Status;
 use super::{Runner, signals};
 use crate::control::{FromWorker, MAX_MESSAGE, QuitReason, Retire, Start, ToWorker};
@@ -173,6 +174,9 @@ impl Worker {
         let counter = Counter { handle: self.handle.clone(), most: self.start.maximum_requests };
         builder.spawn(move || {
             let _end = end;
+            if let Some(status) = &status {
+                status.enter(number as u32);
+            }
             let mut thread = Thread::new(number as u32, status.as_deref(), counter);
             domain.serve(&*runner, &mut thread);
         })?;
@@ -365,6 +369,13 @@ impl Main<'_> {
                 self.stop(reason, limit);
             }
             ToWorker::Adopted => self.worker.handle.repeat(),
+            ToWorker::Inquiry => {
+                if let Some(status) = &self.worker.status {
+                    for to in received.fds {
+                        self.runner.inquire(Inquiry::new(to, status.clone()));
+                    }
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use rustix::io::pread;
@@ -17,6 +17,8 @@ use crate::sys::{Mapping, PAGE, monotonic_us};
 const RECORD: usize = 128;
 /// Most bytes of a request's name that are kept.
 const ID: usize = 96;
+/// Which request it is, for the worker itself.
+const STARTED: usize = 16 + ID;
 /// Most threads that are looked at.
 const MAX_THREADS: usize = 1 << 16;
 
@@ -29,17 +31,36 @@ pub(crate) fn length(threads: u32) -> u64 {
 #[derive(Debug)]
 pub(super) struct Status {
     map: Mapping,
-    threads: u32,
+    /// The threads, as [`Inside::thread`] has them; 0 for one that has not begun.
+    threads: Box<[AtomicU64]>,
+}
+
+/// A request that is with the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// The thread that runs it, as `pthread_self` says.
+    pub thread: u64,
+    /// [`Facts::request_start`](crate::wire::Facts::request_start): which request it is.
+    pub started: i64,
 }
 
 impl Status {
     pub(super) fn new(fd: BorrowedFd<'_>, threads: u32) -> io::Result<Status> {
-        Ok(Status { map: Mapping::new(fd, 0, length(threads) as usize, true)?, threads })
+        let map = Mapping::new(fd, 0, length(threads) as usize, true)?;
+        Ok(Status { map, threads: (0..threads).map(|_| AtomicU64::new(0)).collect() })
+    }
+
+    /// The calling thread has this number from now on.
+    pub(super) fn enter(&self, thread: u32) {
+        if let Some(place) = self.threads.get(thread as usize) {
+            // SAFETY: always succeeds.
+            place.store(unsafe { libc::pthread_self() } as u64, Ordering::Relaxed);
+        }
     }
 
     /// A thread begins a request.
-    pub(super) fn begin(&self, thread: u32, id: &[u8]) {
-        if thread >= self.threads {
+    pub(super) fn begin(&self, thread: u32, id: &[u8], started: i64) {
+        if thread as usize >= self.threads.len() {
             return;
         }
         let at = PAGE + thread as usize * RECORD;
@@ -47,6 +68,7 @@ impl Status {
         let change = self.map.u32(at);
         let before = change.fetch_add(1, Ordering::AcqRel);
         self.map.u64(at + 8).store(monotonic_us(), Ordering::Relaxed);
+        self.map.u64(at + STARTED).store(started.cast_unsigned(), Ordering::Relaxed);
         for (index, part) in id.chunks(4).enumerate() {
             let mut word = [0; 4];
             word[..part.len()].copy_from_slice(part);
@@ -60,11 +82,30 @@ impl Status {
 
     /// A thread has ended a request.
     pub(super) fn end(&self, thread: u32) {
-        if thread < self.threads {
+        if (thread as usize) < self.threads.len() {
             let at = PAGE + thread as usize * RECORD;
             self.map.u32(at + 4).store(0, Ordering::Release);
             self.served().fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The requests that are with the application.
+    pub(super) fn inside(&self) -> Vec<Inside> {
+        let each = self.threads.iter().enumerate();
+        each.filter_map(|(index, thread)| {
+            let at = PAGE + index * RECORD;
+            let change = self.map.u32(at);
+            let before = change.load(Ordering::Acquire);
+            let runs = self.map.u32(at + 4).load(Ordering::Acquire) & 0xff == 1;
+            let inside = Inside {
+                thread: thread.load(Ordering::Relaxed),
+                started: self.map.u64(at + STARTED).load(Ordering::Relaxed).cast_signed(),
+            };
+            fence(Ordering::Acquire);
+            let is_whole = before & 1 == 0 && change.load(Ordering::Relaxed) == before;
+            (runs && is_whole && inside.thread != 0).then_some(inside)
+        })
+        .collect()
     }
 
     fn served(&self) -> &AtomicU32 {
@@ -110,14 +151,18 @@ mod tests {
     fn requests_are_seen_while_they_run() {
         let fd = shared(c"status", length(3)).unwrap();
         let status = Status::new(fd.as_fd(), 3).unwrap();
-        status.begin(1, b"abcdefg");
-        status.begin(2, &[b'x'; 200]);
-        status.begin(3, b"there is no such thread");
+        status.enter(2);
+        status.begin(1, b"abcdefg", 11);
+        status.begin(2, &[b'x'; 200], 12);
+        status.begin(3, b"there is no such thread", 13);
+        // SAFETY: always succeeds.
+        let thread = unsafe { libc::pthread_self() } as u64;
+        assert_eq!(status.inside(), [Inside { thread, started: 12 }], "of a thread that is known");
         let ids: Vec<_> = running(fd.as_fd(), 3).into_iter().map(|one| one.id).collect();
         assert_eq!(ids, [b"abcdefg".to_vec(), vec![b'x'; ID]]);
         status.end(1);
         status.end(2);
-        assert!(running(fd.as_fd(), 3).is_empty());
+        assert!(running(fd.as_fd(), 3).is_empty() && status.inside().is_empty());
         assert_eq!(status.served().load(Ordering::Relaxed), 2);
     }
 }

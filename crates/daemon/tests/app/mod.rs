@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use daemon::wire::{Head, Record};
-use daemon::worker::{Handle, Request, Runner, Send, Stream};
+use daemon::worker::{Handle, Inquiry, Request, Runner, Send, Stream};
 
 /// A lock that one thread has at a time, without fairness.
 #[derive(Debug, Default)]
@@ -101,6 +101,23 @@ impl Runner for App {
         self.most.fetch_max(now, SeqCst);
         self.answer(request, stream);
         self.inside.fetch_sub(1, SeqCst);
+    }
+
+    fn inquire(&self, inquiry: Inquiry) {
+        match self.name.as_str() {
+            "silent" => drop(inquiry),
+            "late" => {
+                std::thread::spawn(move || {
+                    sleep(Duration::from_millis(300));
+                    inquiry.answer(vec![b"late".to_vec(); 2]);
+                });
+            }
+            name => {
+                let text = name.as_bytes()[..name.len().min(inquiry.room())].to_vec();
+                let places = inquiry.inside().iter().map(|_| text.clone()).collect();
+                inquiry.answer(places);
+            }
+        }
     }
 
     fn signal(&self, signal: i32) {

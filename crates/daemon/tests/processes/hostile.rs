@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use daemon::client::ErrorKind;
 use daemon::config::Group;
-use daemon::control::{Connect, FromWorker, Retire};
+use daemon::control::{Connect, FromWorker, Purpose, Retire};
 use daemon::wire::Record;
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{SendFlags, send};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, send};
 
 use crate::ask::Ask;
 use crate::server::{
@@ -231,7 +231,11 @@ fn rubbish_from_a_child() {
     let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let (pipe, _writer) = std::io::pipe().unwrap();
     let file = tempfile::tempfile().unwrap();
-    let good = Connect { group: 0, slot: 0, epoch: 1, domain: 0 };
+    let kind = rustix::net::SocketType::SEQPACKET;
+    let (unread, _reader) =
+        rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+    let purpose = Purpose::Requests { domain: 0 };
+    let good = Connect { group: 0, slot: 0, epoch: 1, purpose };
     for round in 0..200u32 {
         let _ = send(channel, &vec![round as u8; round as usize], SendFlags::empty());
         let _ = send(channel, &good.encode(), SendFlags::empty());
@@ -241,7 +245,11 @@ fn rubbish_from_a_child() {
             (Connect { epoch: round, ..good }, pipe.as_fd()),
             (Connect { epoch: round, ..good }, file.as_fd()),
             // A connection of nobody, for a domain that is not there.
-            (Connect { domain: u16::MAX, ..good }, stream.as_fd()),
+            (Connect { purpose: Purpose::Requests { domain: u16::MAX }, ..good }, stream.as_fd()),
+            // Nowhere to answer, and nobody who reads the answer.
+            (Connect { purpose: Purpose::Inquiry, ..good }, stream.as_fd()),
+            (Connect { purpose: Purpose::Inquiry, ..good }, pipe.as_fd()),
+            (Connect { purpose: Purpose::Inquiry, ..good }, unread.as_fd()),
         ] {
             send_with(channel, &connect.encode(), fd);
         }
