@@ -35,6 +35,7 @@ pub const ABI: u64 = {
     hash = add(hash, env!("CARGO_PKG_VERSION").as_bytes());
     hash = add(hash, include_bytes!("table.rs"));
     hash = add(hash, include_bytes!("hook.rs"));
+    hash = add(hash, include_bytes!("place.rs"));
     hash = add(hash, include_bytes!("scoreboard.rs"));
     hash = add(hash, include_bytes!("slice.rs"));
     hash = add(hash, include_bytes!("failure.rs"));

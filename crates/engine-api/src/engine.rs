@@ -20,6 +20,8 @@ use crate::failure::{Failure, Fault, FaultKind};
 use crate::find::Python;
 use crate::hook::{self, Hook, Names, TakeName, Verdict};
 use crate::host::{self, Host};
+use crate::place::Place;
+use crate::slice::Slice;
 use crate::table::{EngineTable, HostTable, Load, Reply, ReplyKind, Request, Start, Stop, Version};
 
 /// The name of the one function that an engine exports.
@@ -58,6 +60,10 @@ pub trait Runtime: 'static {
     /// Number of interpreters in the process.
     fn interpreters() -> usize;
 
+    /// Where threads are, which are as `pthread_self` says. On a thread that waits for nothing else:
+    /// it may take [`PATIENCE`](crate::PATIENCE).
+    fn places(threads: &[u64]) -> Vec<Place>;
+
     /// Runs what is to run at the end of a process. Requests after it fail.
     ///
     /// # Errors
@@ -75,6 +81,7 @@ pub const fn engine_table<R: Runtime>(python: Version) -> EngineTable {
         decide: decide::<R>,
         load: load::<R>,
         interpreters: interpreters::<R>,
+        places: places::<R>,
         stop: stop::<R>,
     }
 }
@@ -207,6 +214,18 @@ impl Engine {
         (self.table.interpreters)()
     }
 
+    /// Where threads are, as [`Place::encode`] writes it into `room` bytes, with the index of each.
+    pub fn places(
+        &self,
+        threads: &[u64],
+        room: usize,
+        mut places: &mut (dyn FnMut(u32, &[u8]) + Send),
+    ) {
+        let places = hook::context(&mut places);
+        // SAFETY: borrows for the call; the context is alive and used by nobody else.
+        unsafe { (self.table.places)(&Slice::new(threads), room, hook::take, places) }
+    }
+
     /// Ends Python, as far as that is possible.
     ///
     /// # Errors
@@ -329,6 +348,22 @@ unsafe extern "C" fn load<R: Runtime>(load: *const Load<'_>, failure: *mut Failu
 
 extern "C" fn interpreters<R: Runtime>() -> usize {
     catch_unwind(R::interpreters).unwrap_or(0)
+}
+
+unsafe extern "C" fn places<R: Runtime>(
+    threads: *const Slice<'_, u64>,
+    room: usize,
+    take: TakeName,
+    to: *mut c_void,
+) {
+    // A panic has nowhere to go: then nobody knows where they are.
+    let _ = catch_unwind(|| {
+        // SAFETY: `Engine` passes borrows for the call, and a context that only this call uses.
+        let (threads, mut names) = unsafe { ((*threads).get(), Names::new(take, to)) };
+        for (index, place) in (0..).zip(R::places(threads)) {
+            names.give(index, &place.encode(room));
+        }
+    });
 }
 
 unsafe extern "C" fn stop<R: Runtime>(stop: *const Stop<'_>, failure: *mut Failure) -> i32 {

@@ -24,6 +24,7 @@ mod failure;
 pub mod find;
 mod hook;
 mod host;
+mod place;
 mod scoreboard;
 mod slice;
 mod table;
@@ -36,6 +37,7 @@ pub use failure::{Failure, Fault, FaultKind};
 pub use find::{FindError, Python, find};
 pub use hook::{Decision, Hook, Names, Verdict};
 pub use host::{Host, Server, host_table};
+pub use place::{Frame, MOST_FRAMES, PATIENCE, Place};
 pub use scoreboard::{Scoreboard, ServerProcess, ServerWorker};
 pub use slice::{Bytes, Pair, Slice};
 pub use table::{

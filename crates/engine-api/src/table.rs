@@ -447,6 +447,8 @@ pub struct EngineTable {
     ) -> i32,
     pub(crate) load: unsafe extern "C" fn(*const Load<'_>, *mut Failure) -> i32,
     pub(crate) interpreters: extern "C" fn() -> usize,
+    /// The threads, and the room for each; gives the text of each with its index.
+    pub(crate) places: unsafe extern "C" fn(*const Slice<'_, u64>, usize, TakeName, *mut c_void),
     pub(crate) stop: unsafe extern "C" fn(*const Stop<'_>, *mut Failure) -> i32,
 }
 

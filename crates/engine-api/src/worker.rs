@@ -142,6 +142,8 @@ pub struct Config {
     pub warm_up: Option<Vec<u8>>,
     /// [`Start::telemetry`].
     pub telemetry: Telemetry,
+    /// The server has a page that shows where requests are: who asks is told.
+    pub tells_places: bool,
 }
 
 /// [`TelemetryOptions`], kept.

@@ -89,6 +89,11 @@ impl Runtime for Echo {
         3
     }
 
+    fn places(threads: &[u64]) -> Vec<Place> {
+        assert!(threads != [13], "a bug in the engine");
+        threads.iter().map(|it| if *it == 7 { Place::Held } else { Place::Elsewhere }).collect()
+    }
+
     fn stop(stop: &Stop<'_>) -> Result<(), Fault> {
         assert!(stop.destroy && stop.limit_ms == 5);
         Ok(())
@@ -279,5 +284,12 @@ fn there_and_back() {
     };
     assert_eq!(engine.load(&load).unwrap_err().text, "/x");
     assert_eq!(engine.interpreters(), 3);
+    for (threads, expected) in [(&[1, 7][..], &[Place::Elsewhere, Place::Held][..]), (&[13], &[])] {
+        let mut places = Vec::new();
+        engine.places(threads, 100, &mut |index, text| {
+            places.push((index, Place::decode(text).unwrap()));
+        });
+        assert!(places.into_iter().eq((0..).zip(expected.iter().cloned())));
+    }
     engine.stop(&Stop { reason: Bytes::from(""), destroy: true, limit_ms: 5 }).unwrap();
 }

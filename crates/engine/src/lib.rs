@@ -17,6 +17,7 @@ mod log;
 mod module;
 mod names;
 mod observe;
+mod places;
 mod process;
 mod record;
 mod request;

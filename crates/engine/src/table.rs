@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use engine_api::{
-    Client, EngineTable, Fault, FaultKind, Hook, Level, Load, Names, Reply, Request, ServerLog,
-    Start, Stop, Verdict, Version, engine_table,
+    Client, EngineTable, Fault, FaultKind, Hook, Level, Load, Names, Place, Reply, Request,
+    ServerLog, Start, Stop, Verdict, Version, engine_table,
 };
 use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0040, WSGI0104};
@@ -18,6 +18,7 @@ use crate::group::{Group, interpreter_name};
 use crate::hook;
 use crate::log;
 use crate::module::{Event, publish};
+use crate::places;
 use crate::process::{self, Process};
 use crate::request;
 use crate::script::{Ask, OnChange};
@@ -103,6 +104,10 @@ impl engine_api::Runtime for Runtime {
 
     fn interpreters() -> usize {
         process::get().map_or(0, |process| process.runtime.interpreters().len())
+    }
+
+    fn places(threads: &[u64]) -> Vec<Place> {
+        process::get().map_or_else(Vec::new, |process| places::of(process, threads))
     }
 
     fn stop(stop: &Stop<'_>) -> Result<(), Fault> {

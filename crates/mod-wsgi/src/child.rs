@@ -142,6 +142,7 @@ pub(crate) fn engine() -> Option<Engine> {
         let child = CHILD.get()?;
         match start(child) {
             Ok(engine) => {
+                meter::answer_places(engine);
                 preload(child, &engine);
                 Some(engine)
             }

@@ -20,7 +20,7 @@ mod spool;
 mod start;
 mod upload;
 
-pub(crate) use client::{application_group, join, overview};
+pub(crate) use client::{application_group, inquire, join, overview};
 pub(crate) use pass::{Body, Buffering, pass};
 pub(crate) use spool::Limits;
 pub(crate) use start::{Again, configure};

@@ -9,13 +9,15 @@
 //! * [`request`]: one request, from here to its end;
 //! * [`notes`]: its times in its notes;
 //! * [`trace`]: `traceparent`, and where a trace begins;
-//! * [`page`]: the page.
+//! * [`page`]: the page;
+//! * [`places`]: where the requests on it are.
 //!
 //! Counters are in memory that the parent makes before it forks children, and keeps over restarts
 //! ([`status::Memory`]).
 
 mod notes;
 mod page;
+mod places;
 mod request;
 mod trace;
 
@@ -29,6 +31,7 @@ use status::{Child, Memory, Shape};
 use crate::groups::{Group, ProcessGroup, defined};
 
 pub(crate) use page::Page;
+pub(crate) use places::answer as answer_places;
 pub(crate) use request::Metered;
 pub(crate) use trace::take as take_trace;
 
@@ -79,6 +82,11 @@ fn wanted() -> (bool, bool, bool) {
             traces || trace::NAMES.iter().any(|name| has(text, name.to_bytes())),
         )
     })
+}
+
+/// Whether the configuration has the page.
+pub(crate) fn has_page() -> bool {
+    wanted().0
 }
 
 /// Makes the memory, or sees that what there is has room. In the parent, when children follow.

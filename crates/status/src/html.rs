@@ -9,7 +9,7 @@ use std::fmt::Arguments;
 
 use crate::histogram::BOUNDS;
 use crate::json::CLASSES;
-use crate::snapshot::{Group, Phase, Request, Snapshot, Worker};
+use crate::snapshot::{Frame, Group, Phase, Place, Request, Snapshot, Worker};
 use crate::text::{Escape, bytes, duration, grouped, number, put, rate};
 
 /// Headers that go with the page.
@@ -264,6 +264,46 @@ impl Page {
             self.say(format_args!(" · process {}", request.pid));
         }
         self.raw("</span>");
+        if let Some(place) = &request.place {
+            self.place(place);
+        }
+    }
+
+    fn place(&mut self, place: &Place) {
+        match place {
+            Place::Frames(frames) => {
+                let Some((innermost, callers)) = frames.split_first() else { return };
+                if callers.is_empty() {
+                    self.raw("<div class=at>");
+                    self.frame(innermost);
+                    return self.raw("</div>");
+                }
+                self.raw("<details class=at><summary>");
+                self.frame(innermost);
+                self.raw("</summary>");
+                for caller in callers {
+                    self.raw("<div>");
+                    self.frame(caller);
+                    self.raw("</div>");
+                }
+                self.raw("</details>");
+            }
+            Place::Elsewhere => self.raw("<span>in no Python code</span>"),
+            Place::Held(ms) => self.say(format_args!(
+                "<span class=\"st warn\">no answer within {ms}\u{a0}ms: the GIL is held</span>"
+            )),
+            Place::Untold => self.raw("<span>a Python without a GIL does not tell where</span>"),
+            Place::NoAnswer => {
+                self.raw("<span class=\"st warn\">no answer from the process</span>")
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        self.raw("<code>");
+        self.text(frame.file.as_bytes());
+        self.say(format_args!(":{}</code> ", frame.line));
+        self.text(frame.function.as_bytes());
     }
 }
 

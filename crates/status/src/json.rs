@@ -4,7 +4,7 @@
 //! and their bounds come once. Names may be added, and stay what they are.
 
 use crate::histogram::{BOUNDS, bound_half_us};
-use crate::snapshot::{Group, Phase, Request, Snapshot, Worker};
+use crate::snapshot::{Group, Phase, Place, Request, Snapshot, Worker};
 use crate::text::{Escape, number, put, seconds};
 
 /// Renders it.
@@ -127,6 +127,22 @@ fn request(json: &mut Json, request: &Request, snapshot: &Snapshot) {
     json.text("uri", &request.uri);
     json.key("uri_is_cut");
     json.out.push_str(if request.is_cut { "true" } else { "false" });
+    json.key("place");
+    match &request.place {
+        None => json.out.push_str("null"),
+        Some(place) => number(&mut json.out, format_args!("\"{}\"", place.name())),
+    }
+    json.open(Some("frames"), '[');
+    if let Some(Place::Frames(frames)) = &request.place {
+        for frame in frames {
+            json.open(None, '{');
+            json.text("file", frame.file.as_bytes());
+            json.number("line", Some(frame.line.into()));
+            json.text("function", frame.function.as_bytes());
+            json.close('}');
+        }
+    }
+    json.close(']');
     json.close('}');
 }
 

@@ -5,9 +5,11 @@
 //! It has no file and no name: nobody else can map it, and nobody can make it shorter.
 //!
 //! ```text
+//! how often somebody has asked where requests are
 //! groups: (hash of the name, when somebody looked, requests then)*
 //! counters: stripe by stripe, group by group
-//! areas: one for each process that serves, with a record for each request that runs
+//! areas: one for each process that serves, with a record for each request that runs, and with where
+//!     that is, if it was asked ([`places`])
 //! ```
 //!
 //! **Counters** are added to with relaxed atomics. Processes count in different stripes, so that few
@@ -22,6 +24,8 @@
 //! Offsets come from the shape, which each process has on its own; what is read is numbers and text
 //! for a page. See "What a hostile child can do" in SECURITY.md.
 
+mod places;
+
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -29,6 +33,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::histogram::{BOUNDS, Totals, bucket};
 use crate::snapshot::Phase;
+
+pub use places::{Key, ROOM};
 
 /// How much room there is.
 #[repr(C)]
@@ -42,6 +48,8 @@ pub struct Shape {
     pub threads: u32,
 }
 
+/// What comes before the groups.
+const HEADER: usize = 64;
 /// Where counters are kept apart.
 const STRIPES: u32 = 8;
 /// An entry of the table of groups.
@@ -56,7 +64,7 @@ const RECORDS: usize = 64;
 /// A request that runs.
 const RECORD: usize = 256;
 /// Where its text is.
-const TEXT: usize = 40;
+const TEXT: usize = 48;
 /// Longest method that is kept.
 const METHOD: usize = 24;
 
@@ -64,14 +72,14 @@ impl Shape {
     /// Within what is sensible, and at least one of everything.
     pub fn bounded(self) -> Shape {
         let children = self.children.clamp(1, 4096);
-        // All records together in a quarter of a GiB, of which only what is used takes memory.
+        // All records together in less than a GiB, of which only what is used takes memory.
         let threads = self.threads.clamp(1, (1 << 20) / children);
         Shape { groups: self.groups.clamp(1, 4096), children, threads }
     }
 
     fn counters(&self, stripe: u32, group: u32) -> usize {
         assert!(stripe < STRIPES && group < self.groups);
-        let table = (self.groups as usize * ENTRY).next_multiple_of(PAGE);
+        let table = (HEADER + self.groups as usize * ENTRY).next_multiple_of(PAGE);
         table + (stripe as usize * self.groups as usize + group as usize) * COUNTERS
     }
 
@@ -79,7 +87,12 @@ impl Shape {
         assert!(child <= self.children);
         let counters = STRIPES as usize * self.groups as usize * COUNTERS;
         let first = self.counters(0, 0) + counters.next_multiple_of(PAGE);
-        first + child as usize * (RECORDS + self.threads as usize * RECORD)
+        first + child as usize * (RECORDS + self.threads as usize * (RECORD + places::SLOT))
+    }
+
+    fn record(&self, child: u32, index: u32) -> usize {
+        assert!(index < self.threads);
+        self.area(child) + RECORDS + index as usize * RECORD
     }
 
     fn length(&self) -> usize {
@@ -91,11 +104,15 @@ const PAGE: usize = 4096;
 
 /// A fingerprint of the layout: who keeps [`Memory::address`] for other builds keeps this with it.
 pub const FORMAT: u64 = {
-    let bytes = include_bytes!("memory.rs");
-    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325, 0);
-    while at < bytes.len() {
-        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
+    let texts: [&[u8]; 2] = [include_bytes!("memory.rs"), include_bytes!("memory/places.rs")];
+    let (mut hash, mut text) = (0xcbf2_9ce4_8422_2325, 0);
+    while text < texts.len() {
+        let mut at = 0;
+        while at < texts[text].len() {
+            hash = (hash ^ texts[text][at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        text += 1;
     }
     hash ^ (BOUNDS as u64) << 8 ^ Phase::COUNT as u64
 };
@@ -164,7 +181,7 @@ impl Memory {
     pub fn group(&self, name: &[u8]) -> Option<u32> {
         let hash = hash(name);
         (0..self.shape.groups).find(|group| {
-            let word = self.u64(*group as usize * ENTRY);
+            let word = self.u64(HEADER + *group as usize * ENTRY);
             let before = word.compare_exchange(0, hash, AcqRel, Acquire).unwrap_or_else(|it| it);
             before == 0 || before == hash
         })
@@ -202,7 +219,7 @@ impl Memory {
         if group >= self.shape.groups {
             return (0, 0);
         }
-        let at = group as usize * ENTRY;
+        let at = HEADER + group as usize * ENTRY;
         let before = self.u64(at + 16).swap(requests, Relaxed);
         (self.u64(at + 8).swap(now, Relaxed), before)
     }
@@ -223,7 +240,7 @@ impl Memory {
             self.u32(at + 16).store(us.generation, Relaxed);
             // What the one before has left is over.
             for record in 0..self.shape.threads {
-                let turn = self.u32(at + RECORDS + record as usize * RECORD);
+                let turn = self.u32(self.shape.record(area, record));
                 let before = turn.load(Relaxed);
                 turn.store(before.wrapping_add(before & 1), Relaxed);
             }
@@ -240,20 +257,21 @@ impl Memory {
             started: self.u64(*at + 8).load(Relaxed),
             generation: self.u32(*at + 16).load(Relaxed),
         };
-        areas
-            .map(|at| (at, process(&at)))
+        (0..)
+            .zip(areas)
+            .map(|(area, at)| (area, process(&at)))
             .filter(|(_, process)| process.pid != 0 && lives(process.pid))
-            .map(|(at, process)| (process, self.records(at + RECORDS)))
+            .map(|(area, process)| (process, self.records(area).collect()))
             .collect()
     }
 
-    fn records(&self, first: usize) -> Vec<Record> {
-        (0..self.shape.threads as usize)
-            .filter_map(|index| self.record(first + index * RECORD))
-            .collect()
+    /// What runs in the process of an area.
+    fn records(&self, area: u32) -> impl Iterator<Item = Record> {
+        (0..self.shape.threads).filter_map(move |index| self.record(area, index))
     }
 
-    fn record(&self, at: usize) -> Option<Record> {
+    fn record(&self, area: u32, index: u32) -> Option<Record> {
+        let at = self.shape.record(area, index);
         let turn = self.u32(at).load(Acquire);
         if turn & 1 == 0 {
             return None;
@@ -267,6 +285,8 @@ impl Memory {
         }
         let rest = text.split_off(method);
         let record = Record {
+            key: Key { area, index, turn },
+            thread: self.u64(at + 40).load(Relaxed),
             group: self.u32(at + 4).load(Relaxed),
             started: self.u64(at + 8).load(Relaxed),
             handed: self.u64(at + 16).load(Relaxed),
@@ -309,6 +329,10 @@ pub struct Process {
 /// A request that was running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// Which one it is.
+    pub key: Key,
+    /// The thread that serves it, as `pthread_self` says there.
+    pub thread: u64,
     /// The number of its group, whatever it may be.
     pub group: u32,
     /// When the server read it, in microseconds since 1970.
@@ -388,13 +412,12 @@ impl Child {
 
     /// Shows a request until the result is dropped; if there is no room it is not shown.
     pub fn begin(&self, group: u32, started: u64, method: &[u8], uri: &[u8]) -> Option<Running> {
-        let area = self.memory.shape.area(self.area?);
+        let number = self.area?;
+        let area = self.memory.shape.area(number);
         let threads = self.memory.shape.threads;
         let hint = self.memory.u32(area + 20).fetch_add(1, Relaxed);
-        let records = (0..threads.min(PROBES)).map(|probe| {
-            let index = hint.wrapping_add(probe) % threads;
-            area + RECORDS + index as usize * RECORD
-        });
+        let records = (0..threads.min(PROBES))
+            .map(|probe| self.memory.shape.record(number, hint.wrapping_add(probe) % threads));
         for at in records {
             let turn = self.memory.u32(at);
             let free = turn.load(Relaxed);
@@ -406,6 +429,9 @@ impl Child {
             self.memory.u64(at + 8).store(started, Relaxed);
             self.memory.u64(at + 16).store(0, Relaxed);
             self.memory.u64(at + 24).store(0, Relaxed);
+            // SAFETY: always succeeds.
+            let thread = unsafe { libc::pthread_self() };
+            self.memory.u64(at + 40).store(thread as u64, Relaxed);
             running.write(method, uri);
             return Some(running);
         }

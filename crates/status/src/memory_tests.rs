@@ -90,6 +90,68 @@ fn looking_tells_what_was_seen_before() {
 }
 
 #[test]
+fn where_requests_are_is_told_to_who_asks() {
+    let memory = Memory::new(SHAPE).unwrap();
+    let [child, other] = [5, 6].map(|pid| memory.claim(&process(pid), |_| true));
+    let first = child.begin(1, 10, b"GET", b"/a").unwrap();
+    let _daemon = child.begin(2, 10, b"GET", b"/b").unwrap();
+    let _other = other.begin(1, 10, b"GET", b"/c").unwrap();
+    let question = memory.ask();
+    assert_eq!(child.next_question(question.wrapping_sub(1)), question, "there is one");
+    let records = child.records(1);
+    let [Record { key, thread, .. }] = records[..] else { panic!("{records:?}") };
+    // SAFETY: always succeeds.
+    assert_eq!(thread, unsafe { libc::pthread_self() } as u64);
+    let answer = |question, text: &[u8]| child.answer(question, [(key, text)].into_iter());
+    assert_eq!((memory.told(key, question), memory.has_answered(key, question)), (None, false));
+    answer(question, b"a place of more than eight bytes");
+    assert_eq!(memory.told(key, question).unwrap(), b"a place of more than eight bytes");
+    assert!(memory.has_answered(key, question));
+    let elsewhere = other.records(1)[0].key;
+    assert!(!memory.has_answered(elsewhere, question), "that is another process");
+    // What was said before is no answer now.
+    let next = memory.ask();
+    assert_eq!((memory.told(key, next), memory.has_answered(key, next)), (None, false));
+    assert!(memory.told(key, question).is_some());
+    answer(next, &[b'x'; 4000]);
+    assert_eq!(memory.told(key, next).unwrap(), vec![b'x'; ROOM]);
+    // Nor is what is said of a request that has ended.
+    drop(first);
+    let _next: Vec<_> = (0..3).map(|_| child.begin(1, 11, b"GET", b"/d").unwrap()).collect();
+    let last = memory.ask();
+    answer(last, b"too late");
+    assert_eq!((memory.told(key, last), memory.has_answered(key, last)), (None, true));
+    let new = child.records(1).into_iter().find(|it| it.key.index == key.index).unwrap();
+    assert_eq!(memory.told(new.key, next), None);
+    // In a child without a place nothing can be said, nor asked.
+    let homeless = memory.claim(&process(7), |_| true);
+    assert!(homeless.records(1).is_empty());
+    homeless.answer(last, std::iter::empty());
+}
+
+#[test]
+fn somebody_who_waits_is_woken() {
+    let memory = Memory::new(SHAPE).unwrap();
+    let child = memory.claim(&process(5), |_| true);
+    let before = memory.questions();
+    let begun = std::time::Instant::now();
+    let question = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            memory.ask();
+        });
+        loop {
+            match child.next_question(before) {
+                question if question == before => {}
+                question => break question,
+            }
+        }
+    });
+    assert_eq!(question, before + 1);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
 fn nonsense_does_no_harm() {
     let memory = Memory::new(SHAPE).unwrap();
     let child = memory.claim(&process(5), |_| true);
@@ -101,6 +163,11 @@ fn nonsense_does_no_harm() {
     let _ = (totals.requests(), totals.mean_us(Phase::Total), totals.quantile_us(Phase::Total, 9));
     for (_, records) in memory.children(|_| true) {
         assert!(records.iter().all(|record| record.uri.len() <= RECORD - TEXT));
+    }
+    for record in child.records(u32::MAX) {
+        let told = memory.told(record.key, u32::MAX);
+        assert!(told.is_none_or(|text| text.len() <= ROOM));
+        child.answer(1, [(record.key, &b"x"[..])].into_iter());
     }
     running.handed(1);
     drop(running);

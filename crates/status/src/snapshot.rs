@@ -129,6 +129,47 @@ pub struct Request {
     pub uri: Vec<u8>,
     /// It asks for more than that.
     pub is_cut: bool,
+    /// Where it is in the application; `None` if it is with none.
+    pub place: Option<Place>,
+}
+
+/// Where a request is in its application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In these frames, the innermost first.
+    Frames(Vec<Frame>),
+    /// In no Python code.
+    Elsewhere,
+    /// Python's lock was not to be had for so many milliseconds.
+    Held(u64),
+    /// This Python does not tell.
+    Untold,
+    /// Its process has not answered.
+    NoAnswer,
+}
+
+/// A call that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The file of the code.
+    pub file: String,
+    /// The line there; 0 if it is not known.
+    pub line: u32,
+    /// The function.
+    pub function: String,
+}
+
+impl Place {
+    /// As machines are told it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Place::Frames(_) => "python",
+            Place::Elsewhere => "elsewhere",
+            Place::Held(_) => "gil_held",
+            Place::Untold => "untold",
+            Place::NoAnswer => "no_answer",
+        }
+    }
 }
 
 impl Group {

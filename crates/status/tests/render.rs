@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use serde_json::json;
 use status::{
-    BOUNDS, Group, PageOptions, Phase, Request, Snapshot, Stage, Totals, Worker, html, json,
-    openmetrics,
+    BOUNDS, Frame, Group, PageOptions, Phase, Place, Request, Snapshot, Stage, Totals, Worker,
+    html, json, openmetrics,
 };
 
 const OPTIONS: PageOptions = PageOptions { refresh: 5, clock: *b"12:34:56" };
@@ -75,6 +76,7 @@ fn sample(name: &[u8], uri: &[u8]) -> Snapshot {
         method: method.to_vec(),
         uri: uri.to_vec(),
         is_cut: uri.len() > 100,
+        place: None,
     };
     Snapshot {
         version: b"mod_wsgi/6.1.1".to_vec(),
@@ -83,11 +85,26 @@ fn sample(name: &[u8], uri: &[u8]) -> Snapshot {
         now: 1_700_000_005_000_000,
         groups: vec![group, embedded, idle],
         running: vec![
-            request(12_400_000, b"POST", b"/reports/annual"),
-            request(1_900_000, b"GET", uri),
+            Request {
+                place: Some(Place::Frames(vec![frame(uri, 120, uri), frame(b"/app.py", 7, b"f")])),
+                ..request(12_400_000, b"POST", b"/reports/annual")
+            },
+            Request { place: Some(Place::Held(200)), ..request(1_900_000, b"GET", uri) },
+            Request {
+                place: Some(Place::Frames(vec![frame(b"/app.py", 0, b"<module>")])),
+                ..request(90_000, b"GET", b"/one-frame")
+            },
+            Request { place: Some(Place::NoAnswer), ..request(80_000, b"GET", b"/silent") },
+            Request { place: Some(Place::Elsewhere), ..request(70_000, b"GET", b"/elsewhere") },
+            Request { place: Some(Place::Untold), ..request(60_000, b"GET", b"/untold") },
             request(35_000, b"GET", &b"/a-very-long-path/".repeat(12)),
         ],
     }
+}
+
+fn frame(file: &[u8], line: u32, function: &[u8]) -> Frame {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Frame { file: text(file), line, function: text(function) }
 }
 
 const HOSTILE: [&[u8]; 5] = [
@@ -130,12 +147,32 @@ fn the_page_takes_nothing_from_elsewhere() {
 }
 
 #[test]
+fn people_are_told_where_requests_are() {
+    let page = html(&sample(b"blog", b"/x.py"), &OPTIONS);
+    for text in [
+        "<summary><code>/x.py:120</code> /x.py</summary><div><code>/app.py:7</code> f</div>",
+        "<div class=at><code>/app.py:0</code> &lt;module&gt;</div>",
+        "no answer within 200\u{a0}ms: the GIL is held",
+        "no answer from the process",
+        "in no Python code",
+        "a Python without a GIL does not tell where",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    // Labels would be without bound.
+    let metrics = openmetrics(&sample(b"blog", b"/x.py"));
+    assert!(!metrics.contains("x.py") && !metrics.contains("app.py"));
+}
+
+#[test]
 fn json_is_what_was_put_in() {
     for text in HOSTILE {
         let read: serde_json::Value = serde_json::from_str(&json(&sample(text, text))).unwrap();
         let expected = String::from_utf8_lossy(text);
         assert_eq!(read["groups"][0]["name"], *expected);
         assert_eq!(read["running"][1]["uri"], *expected);
+        let frame = &read["running"][0]["frames"][0];
+        assert_eq!((&frame["file"], &frame["function"]), (&json!(expected), &json!(expected)));
     }
     let read: serde_json::Value = serde_json::from_str(&json(&sample(b"a", b"/b"))).unwrap();
     let group = &read["groups"][0];
@@ -145,6 +182,12 @@ fn json_is_what_was_put_in() {
     assert_eq!(read["groups"][1]["last_restart"], serde_json::Value::Null);
     assert_eq!(read["bucket_bounds_us"][0], 62.5);
     assert_eq!(read["bucket_bounds_us"].as_array().unwrap().len(), BOUNDS);
+    let running = read["running"].as_array().unwrap();
+    assert_eq!(running[0]["frames"][1], json!({ "file": "/app.py", "line": 7, "function": "f" }));
+    let places: Vec<_> = running.iter().map(|request| request["place"].as_str()).collect();
+    let expected = ["python", "gil_held", "python", "no_answer", "elsewhere", "untold"].map(Some);
+    assert_eq!(places, [&expected[..], &[None]].concat());
+    assert!(running[1]["frames"].as_array().unwrap().is_empty());
     let phase = &group["phases"]["application"];
     assert_eq!(phase["buckets"].as_array().unwrap().len(), BOUNDS + 1);
     assert!(group["requests_per_second"].as_f64().unwrap() > 1.0);

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use daemon::control::Retire;
 use daemon::wire::{Value, field};
-use daemon::worker::{Request, Runner, StopReason, Stream};
+use daemon::worker::{Inquiry, Request, Runner, StopReason, Stream};
 use engine_api::worker::{Config, Preload};
 use engine_api::{Bytes, Client, Fault, Level, Pair, ReplyKind, Slice};
 use log_codes::{WSGI0081, WSGI1002};
@@ -16,6 +17,7 @@ use super::ending::Ending;
 use super::host::{self, Measure, StreamHost};
 use super::signals;
 use crate::log;
+use crate::places;
 use crate::process::Process;
 use crate::request::{self, Answer};
 use crate::script::OnChange;
@@ -23,6 +25,21 @@ use crate::telemetry;
 
 /// Interpreters that requests may name, beside those that the configuration does.
 const MOST_NAMES: usize = 100;
+
+/// As many are told where requests are at a time; each waits a moment.
+const MOST_TOLD: usize = 4;
+
+/// Most that is told about one request.
+const MOST_TEXT: usize = 2048;
+
+/// Somebody who is being told.
+struct Told(Arc<AtomicUsize>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
 
 /// What serves.
 pub(super) struct Requests {
@@ -32,6 +49,10 @@ pub(super) struct Requests {
     run_once: bool,
     chroot: Option<Vec<u8>>,
     evicts: bool,
+    /// Whoever asks is told where requests are.
+    tells_places: bool,
+    /// Those who are being told.
+    told: Arc<AtomicUsize>,
     /// Names that requests have made.
     names: Mutex<HashSet<Vec<u8>>>,
     signals: mpsc::SyncSender<i32>,
@@ -55,6 +76,8 @@ impl Requests {
             run_once: config.run_once,
             chroot: config.chroot.clone(),
             evicts: config.evicts,
+            tells_places: config.tells_places,
+            told: Arc::default(),
             names: Mutex::default(),
             signals: signals::dispatcher(process),
             ending,
@@ -186,6 +209,22 @@ impl Runner for Requests {
         let reason = self.name(reason);
         telemetry::stopping(process, reason.as_bytes());
         self.ending.begin(process, reason);
+    }
+
+    fn inquire(&self, inquiry: Inquiry) {
+        if !self.tells_places || self.told.load(Relaxed) >= MOST_TOLD {
+            return;
+        }
+        self.told.fetch_add(1, Relaxed);
+        let (process, told) = (self.process, Told(Arc::clone(&self.told)));
+        // Without a thread the inquiry ends, as any does that nobody answers.
+        let _ = ::telemetry::spawn("wsgi-places", move || {
+            let _told = told;
+            let threads: Vec<_> = inquiry.inside().iter().map(|inside| inside.thread).collect();
+            let room = inquiry.room().min(MOST_TEXT);
+            let places = places::of(process, &threads);
+            inquiry.answer(places.iter().map(|place| place.encode(room)).collect());
+        });
     }
 
     fn signal(&self, signal: i32) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use daemon::client::{Child, Group, Options, Overview};
+use daemon::client::{Address, Child, Group, Options, Overview, Places};
 use httpd_sys::{Mpm, Server, with_retained};
 
 use super::start::{KEPT, Kept};
@@ -114,6 +114,11 @@ pub(crate) fn application_group(known: &Known, name: Vec<u8>) -> Vec<u8> {
 /// What is known of a group now, if it is run.
 pub(crate) fn overview(known: &Known) -> Option<Overview> {
     line(known).map(|(child, line)| child.overview(&line.group))
+}
+
+/// Asks workers where their requests are.
+pub(crate) fn inquire(workers: &[Address], limit: Duration) -> Vec<Option<Places>> {
+    CLIENT.get().map_or_else(Vec::new, |client| client.child.inquire(workers, limit))
 }
 
 /// The way to a group's workers, if there is one.

@@ -15,7 +15,7 @@ use super::relay::complain;
 use crate::groups::{self, Group, Machine};
 use crate::settings::Global;
 use crate::sole::Tenants;
-use crate::{VERSION, Wsgi, configured, interpreters, support};
+use crate::{VERSION, Wsgi, configured, interpreters, meter, support};
 
 /// Idle connections are closed after so long: later than the children do.
 const IDLE: Duration = Duration::from_secs(30);
@@ -211,6 +211,7 @@ fn payload(
         chroot: process.chroot.clone(),
         telemetry: global.telemetry(std::process::id()),
         warm_up: process.warm_up.clone(),
+        tells_places: meter::has_page(),
     }
     .encode()
 }

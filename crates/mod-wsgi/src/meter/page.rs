@@ -3,10 +3,12 @@
 //! Who may see it is for `Require` in the same section. It is there only if the server's own
 //! configuration names the handler; see [`super`].
 
+use ::daemon::client::Address;
 use engine_api::{Bytes, Flags, Head, Host, Pair, Slice};
 use httpd_sys::{Request, RequestHook, Status};
-use status::{Group, PageOptions, Snapshot, Worker};
+use status::{Group, PageOptions, Snapshot, Stage, Worker};
 
+use super::places::{self, Whereabouts};
 use super::{HANDLER, METER, Meter};
 use crate::groups::{self, Known};
 use crate::host::RequestHost;
@@ -30,8 +32,14 @@ impl RequestHook for Page {
         let option = |name: &[u8]| {
             query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(name))
         };
-        let snapshot = snapshot(meter, request);
-        let (kind, text) = match option(b"format=") {
+        let mut snapshot = snapshot(meter, request);
+        let format = option(b"format=");
+        // Numbers have no places, and their readers come often.
+        if format != Some(b"openmetrics") {
+            snapshot.locate(meter);
+        }
+        let Seen { snapshot, .. } = snapshot;
+        let (kind, text) = match format {
             None | Some(b"html") => {
                 let options =
                     PageOptions { refresh: refresh(option(b"refresh=")), ..clock(&snapshot) };
@@ -79,7 +87,25 @@ fn clock(snapshot: &Snapshot) -> PageOptions {
     PageOptions { refresh: 0, clock: [a, b, b':', c, d, b':', e, f] }
 }
 
-fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
+/// A server, and how its running requests are asked for.
+struct Seen {
+    snapshot: Snapshot,
+    /// In the order of [`Snapshot::running`].
+    running: Vec<Whereabouts>,
+}
+
+impl Seen {
+    /// Finds out where the requests are.
+    fn locate(&mut self, meter: &Meter) {
+        let Some(memory) = meter.child.as_ref().map(status::Child::memory) else { return };
+        let places = places::find(memory, &self.running);
+        for (request, place) in self.snapshot.running.iter_mut().zip(places) {
+            request.place = place;
+        }
+    }
+}
+
+fn snapshot(meter: &Meter, request: &Request<'_>) -> Seen {
     let now = engine_api::now().max(0).unsigned_abs();
     let [major, minor, patch] = VERSION;
     let mut snapshot = Snapshot {
@@ -89,7 +115,10 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
         now,
         ..Snapshot::default()
     };
-    let Some(memory) = meter.child.as_ref().map(status::Child::memory) else { return snapshot };
+    let mut running = Vec::new();
+    let Some(memory) = meter.child.as_ref().map(status::Child::memory) else {
+        return Seen { snapshot, running };
+    };
     let children = memory.children(status::process::lives);
     let counted = |mut group: Group, number: Option<u32>| {
         if let Some(number) = number {
@@ -100,6 +129,8 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
     };
     // By number in the memory, where a group stands on the page.
     let mut places: Vec<(u32, usize)> = Vec::new();
+    // The processes of all groups, and where they are asked.
+    let mut workers: Vec<(u32, Address)> = Vec::new();
     let newest = children.iter().map(|(child, _)| child.generation).max().unwrap_or(0);
     let mut embedded = counted(Group { status: "serving", ..Group::default() }, meter.embedded);
     for (child, records) in &children {
@@ -130,7 +161,9 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
         if let Some(number) = number {
             places.push((number, snapshot.groups.len()));
         }
-        snapshot.groups.push(counted(group(known), number));
+        let (group, addresses) = group(known);
+        workers.extend(addresses);
+        snapshot.groups.push(counted(group, number));
     }
     for (child, records) in children {
         for record in records {
@@ -153,6 +186,17 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
             let age = now.saturating_sub(record.started);
             // There are few, and sorting is a lot of code.
             let place_in_order = snapshot.running.partition_point(|other| other.age >= age);
+            let whereabouts = match (group.is_daemon, record.stage) {
+                (_, Stage::Reading) => Whereabouts::Nowhere,
+                (false, _) => Whereabouts::Child(record.key),
+                (true, _) => match workers.iter().find(|(other, _)| *other == pid) {
+                    Some((_, address)) => {
+                        Whereabouts::Worker(*address, record.started.cast_signed())
+                    }
+                    None => Whereabouts::Nowhere,
+                },
+            };
+            running.insert(place_in_order, whereabouts);
             snapshot.running.insert(
                 place_in_order,
                 status::Request {
@@ -163,15 +207,16 @@ fn snapshot(meter: &Meter, request: &Request<'_>) -> Snapshot {
                     method: record.method,
                     uri: record.uri,
                     is_cut: record.is_cut,
+                    place: None,
                 },
             );
         }
     }
-    snapshot
+    Seen { snapshot, running }
 }
 
-/// A group of daemon processes, without what was counted.
-fn group(known: &Known) -> Group {
+/// A group of daemon processes, without what was counted, and where its processes are asked.
+fn group(known: &Known) -> (Group, Vec<(u32, Address)>) {
     let process = &known.group.process;
     let mut group = Group {
         name: process.name.clone(),
@@ -181,7 +226,8 @@ fn group(known: &Known) -> Group {
         threads: process.threads,
         ..Group::default()
     };
-    let Some(seen) = daemon::overview(known) else { return group };
+    let mut addresses = Vec::new();
+    let Some(seen) = daemon::overview(known) else { return (group, addresses) };
     group.status = seen.status;
     group.generation = seen.generation;
     group.failures = seen.failures;
@@ -189,6 +235,7 @@ fn group(known: &Known) -> Group {
     group.last_restart = seen.last_end;
     for worker in seen.workers {
         let pid = worker.pid.unsigned_abs();
+        addresses.push((pid, worker.address));
         group.active += u64::from(worker.load);
         group.queued += u64::from(worker.load.saturating_sub(process.threads));
         group.workers.push(Worker {
@@ -201,5 +248,5 @@ fn group(known: &Known) -> Group {
             active: worker.load.min(process.threads),
         });
     }
-    group
+    (group, addresses)
 }
