@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::setup::{self, packages::Need};
+use crate::setup::{self, Missing, packages::Need};
 use crate::shell::{cargo, run};
 
 /// `cargo xtask bench`.
@@ -19,10 +19,12 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     let given = |names: &[&str]| args.arguments.iter().any(|word| names.contains(&word.as_str()));
     // What only says something needs nothing.
     if !given(&["--help", "-h", "--list", "--plan"]) {
-        match given(&["--instructions"]) {
-            true => setup::ensure_program("valgrind", Need::Valgrind, false)?,
-            false => setup::ensure_program("wrk", Need::Wrk, false)?,
-        }
+        let (program, need) = if given(&["--instructions"]) {
+            ("valgrind", Need::Valgrind)
+        } else {
+            ("wrk", Need::Wrk)
+        };
+        setup::ensure_program(program, need, Missing::Ask)?;
     }
     // Not the release profile, whose linking costs a minute: the load comes from wrk.
     run(cargo().args(["run", "--quiet", "--package", "bench", "--"]).args(&args.arguments))

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let listen = addresses(args.host, args.port)?;
 
     let named: Vec<PathBuf> = args.python.iter().cloned().collect();
-    let machine = setup::ensure(&args.setup, &named, Missing::Install)?;
+    let machine = setup::ensure(&args.setup, &named, Missing::Ask)?;
     let modules = Modules::of(&machine.apache)?;
     let mpm = choose_mpm(args.mpm, &modules)?;
     let user = if is_root() { Some(User::of_httpd()?) } else { None };

@@ -76,13 +76,22 @@ impl Problem {
 pub(crate) enum Missing {
     /// Say so and fail.
     Report,
-    /// Install it, as root and with consent; otherwise say so and fail.
+    /// Install it as root, after asking; others are told, and it fails.
+    Ask,
+    /// Install it as root, unasked; others are told, and it fails.
     Install,
+}
+
+impl Options {
+    /// What to do where a task would do `otherwise`.
+    fn missing(&self, otherwise: Missing) -> Missing {
+        if self.yes { Missing::Install } else { otherwise }
+    }
 }
 
 /// Runs the task.
 pub(crate) fn setup(args: &SetupArgs) -> Result<()> {
-    let machine = ensure(&args.setup, &args.python, Missing::Install)?;
+    let machine = ensure(&args.setup, &args.python, Missing::Ask)?;
     println!("Apache {} ({})", machine.apache.version, machine.apache.httpd.display());
     for python in &machine.pythons {
         println!("{}", python.describe());
@@ -97,17 +106,18 @@ pub(crate) fn ensure(args: &Options, pythons: &[PathBuf], missing: Missing) -> R
         Ok(machine) => return Ok(machine),
         Err(problems) => problems,
     };
-    let mend = missing == Missing::Install || args.yes;
-    provide(&problems, args.yes, mend)?;
+    provide(&problems, args.missing(missing))?;
     // Looking again also notices what the packages did not bring.
     look(args, pythons).map_err(|problems| anyhow::anyhow!(sentences(&problems)))
 }
 
 /// Finds Apache alone, installing nothing.
 pub(crate) fn find_apache(args: &Options) -> Result<Apache> {
-    apache::find(args.apxs.as_deref()).map_err(|problems| match provide(&problems, false, false) {
-        Err(error) => error,
-        Ok(()) => anyhow::anyhow!(sentences(&problems)),
+    apache::find(args.apxs.as_deref()).map_err(|problems| {
+        match provide(&problems, Missing::Report) {
+            Err(error) => error,
+            Ok(()) => anyhow::anyhow!(sentences(&problems)),
+        }
     })
 }
 
@@ -116,21 +126,21 @@ pub(crate) fn ensure_venv(options: &Options, machine: Machine) -> Result<Machine
     let lacking = machine.pythons.iter().find(|python| !python.venv);
     let Some(python) = lacking else { return Ok(machine) };
     let text = format!("{} makes no virtual environments: it has no ensurepip", python.describe());
-    provide(&[Problem::mendable(text.clone(), Need::Venv)], options.yes, true)?;
+    provide(&[Problem::mendable(text.clone(), Need::Venv)], options.missing(Missing::Ask))?;
     let machine = ensure(options, &[], Missing::Report)?;
     if machine.pythons.iter().all(|python| python.venv) { Ok(machine) } else { bail!(text) }
 }
 
 /// Sees to it that there is valgrind, which only the long tier of tests and counting want.
 pub(crate) fn ensure_valgrind(options: &Options) -> Result<()> {
-    ensure_program("valgrind", Need::Valgrind, options.yes)
+    ensure_program("valgrind", Need::Valgrind, options.missing(Missing::Ask))
 }
 
 /// Sees to it that there is a program that few tasks want.
-pub(crate) fn ensure_program(name: &str, need: Need, yes: bool) -> Result<()> {
+pub(crate) fn ensure_program(name: &str, need: Need, missing: Missing) -> Result<()> {
     let text = format!("{name} is not on PATH");
     if which::which(name).is_err() {
-        provide(&[Problem::mendable(text.clone(), need)], yes, true)?;
+        provide(&[Problem::mendable(text.clone(), need)], missing)?;
     }
     which::which(name).map(drop).map_err(|_| anyhow::anyhow!(text))
 }
@@ -151,7 +161,7 @@ pub(crate) fn system_python(args: &Options) -> Result<Python> {
         Ok(python) => return Ok(python),
         Err(problems) => problems,
     };
-    provide(&problems, args.yes, true)?;
+    provide(&problems, args.missing(Missing::Ask))?;
     look().map_err(|problems| anyhow::anyhow!(sentences(&problems)))
 }
 
@@ -224,14 +234,13 @@ fn sentences(problems: &[Problem]) -> String {
 }
 
 /// Installs what `problems` miss, or fails with what to do.
-fn provide(problems: &[Problem], yes: bool, mend: bool) -> Result<()> {
+fn provide(problems: &[Problem], missing: Missing) -> Result<()> {
     let needs: Vec<Need> = problems.iter().filter_map(|problem| problem.need).collect();
     let manager = Manager::find();
     let packages = manager.map(|manager| manager.packages(&needs)).unwrap_or_default();
     let hopeless = problems.iter().any(|problem| problem.need.is_none());
-    let (Some(manager), false, true) =
-        (manager, packages.is_empty(), is_root() && mend && !hopeless)
-    else {
+    let may_install = is_root() && missing != Missing::Report && !hopeless;
+    let (Some(manager), false, true) = (manager, packages.is_empty(), may_install) else {
         bail!(advice(problems, manager, &packages));
     };
 
@@ -240,7 +249,8 @@ fn provide(problems: &[Problem], yes: bool, mend: bool) -> Result<()> {
         eprintln!("  {}", problem.text);
     }
     eprintln!("To be installed: {}", packages.join(" "));
-    let told = yes || std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    let told = missing == Missing::Install
+        || std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     if !told && std::io::stdin().is_terminal() && !confirmed() {
         bail!("not installed; to do it yourself: {}", manager.line(&packages));
     }

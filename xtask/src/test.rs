@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn all(args: &Args, steps: &mut Steps) -> Result<()> {
-    let machine = setup::ensure(&args.setup, &[], Missing::Install)?;
+    let machine = setup::ensure(&args.setup, &[], Missing::Ask)?;
     let machine = setup::ensure_venv(&args.setup, machine)?;
     let crates = Crates::of_workspace()?;
     let pythons = choose_pythons(&machine, args.nightly);
