@@ -351,6 +351,44 @@ fn levels_hold_for_all_that_is_said() {
     server.stop();
 }
 
+/// `multiprocessing` and its kin: what a forked process says is heard while its parent's request runs,
+/// and after that, from any of its threads.
+#[test]
+fn forked_processes_are_heard() {
+    let script = r#"
+import logging, os, sys, time
+
+def application(environ, start_response):
+    errors = environ['wsgi.errors']
+    pid = os.fork()
+    if pid == 0:
+        print('CHILD stderr', file=sys.stderr)
+        print('CHILD errors', file=errors)
+        print('CHILD print')
+        logging.getLogger().warning('CHILD logging')
+        if os.fork() == 0:
+            time.sleep(1)
+            print('GRANDCHILD stderr', file=sys.stderr)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    start_response('200 OK', [])
+    return [b'parent']
+"#;
+    let site = Site::new(Mpm::Event, &matrix::python()).mode(Mode::Daemon);
+    let server = site.mount("/", "app.wsgi", script).start();
+    server.log().allow("CHILD");
+    assert_eq!(server.get("/").with_status(200).text(), "parent");
+    let log = main_log(&server);
+    for way in ["stderr", "errors", "print", "logging"] {
+        let lines = said(&log, &format!(" CHILD {way}"));
+        assert!(lines.len() == 1 && of_wsgi(&lines[0]), "{lines:#?}");
+        assert!(lines[0].ends_with(&format!("CHILD {way}")), "{lines:#?}");
+    }
+    assert_eq!(said(&log, "GRANDCHILD stderr").len(), 1);
+    assert_eq!(server.get("/").with_status(200).text(), "parent");
+    server.stop();
+}
+
 #[test]
 fn what_is_no_line_and_no_text_is_logged_too() {
     const ODD: &str = "

@@ -62,10 +62,15 @@ impl Drop for Own {
     }
 }
 
+/// Whether this is a forked child of the worker. What was ours it has not.
+pub(super) fn is_forked() -> bool {
+    FORKED.load(SeqCst)
+}
+
 /// Ends the process if it is a forked child of the worker: an application that forks in a request
 /// and lets the child return must not answer the request twice.
 pub(super) fn end_if_forked() {
-    if FORKED.load(SeqCst) {
+    if is_forked() {
         // SAFETY: ends this process only, without running what the worker has to run at its end.
         unsafe { libc::_exit(0) }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::fork::Own;
+use super::fork::{Own, is_forked};
 use crate::control::{FromWorker, MAX_KEY, MAX_LOADS, Retire};
 use crate::sys::{pair, read_blob, receive, send};
 use crate::wire::Record;
@@ -48,7 +48,7 @@ impl Handle {
     /// Something was loaded: later workers load it before they are ready. What it is called is
     /// between the application's side of this worker and of those; at most 8 KiB.
     pub fn loaded(&self, key: &[u8]) {
-        if key.len() > MAX_KEY {
+        if key.len() > MAX_KEY || is_forked() {
             return;
         }
         let mut loaded = lock(&self.inner.loaded);
@@ -74,6 +74,9 @@ impl Handle {
 
     /// Asks to be replaced. The worker goes on serving until it is told to end.
     pub fn retire(&self, reason: Retire) {
+        if is_forked() {
+            return;
+        }
         let mut retiring = lock(&self.inner.retiring);
         if retiring.is_none() {
             *retiring = Some(reason);
@@ -88,7 +91,13 @@ impl Handle {
     }
 
     /// Logs what belongs to no request. It is lost only if nobody has read the log for long.
+    ///
+    /// A process that the application has forked has no control socket, and a lock may be held by a
+    /// thread that is not there. What it says goes where what it prints goes, which it still has.
     pub fn log(&self, records: &[Record<'_>]) {
+        if is_forked() {
+            return records.iter().for_each(print);
+        }
         for record in records {
             self.tell(&FromWorker::Log(*record));
         }
@@ -99,6 +108,9 @@ impl Handle {
     /// # Errors
     /// The group may not ask, or nobody has answered within `limit`.
     pub fn scoreboard(&self, limit: Duration) -> io::Result<Vec<u8>> {
+        if is_forked() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let (near, far) = pair()?;
         set_socket_timeout(&near, Timeout::Recv, Some(limit))?;
         {
@@ -128,6 +140,9 @@ impl Handle {
     }
 
     pub(super) fn tell(&self, message: &FromWorker<'_>) {
+        if is_forked() {
+            return;
+        }
         let mut waiting = lock(&self.inner.waiting);
         if waiting.len() < WAITING {
             waiting.push_back(message.encode());
@@ -174,6 +189,18 @@ impl Handle {
         }
         self.flush();
     }
+}
+
+/// Writes a record to the process' standard error, as a line.
+fn print(record: &Record<'_>) {
+    let mut line = match record.code {
+        0 => Vec::new(),
+        code => format!("WSGI{code:04}: ").into_bytes(),
+    };
+    line.extend_from_slice(record.text);
+    line.push(b'\n');
+    // If the application has closed it there is nowhere left to say so.
+    let _ = rustix::io::write(io::stderr(), &line);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use super::{Error, Phase, Stream, send_bytes};
 use crate::sys::unread;
 use crate::wire::{Flags, HEADER, Header, Kind, MAX_LOG, Record};
+use crate::worker::fork::is_forked;
 
 /// So much unread response means that a log record would wait behind it.
 const BEHIND: usize = 64 << 10;
@@ -15,6 +16,10 @@ impl Stream<'_> {
     /// ([`Handle::log`](crate::worker::Handle::log)).
     pub fn log(&mut self, records: &[Record<'_>]) -> usize {
         let mut taken = 0;
+        if is_forked() {
+            // The connection is its parent's.
+            return taken;
+        }
         while taken < records.len() {
             if self.sent > 0
                 || !self.pending.is_empty()
