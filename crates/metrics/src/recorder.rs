@@ -8,7 +8,7 @@
 //! threads that come and go) share one slot, which counts but is not listed.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::histogram::{BUCKETS, bucket};
@@ -229,6 +229,9 @@ impl Recorder {
     /// Records from now on, for as long as the process runs: an interval begins with the first call.
     /// Requests that have begun already are counted at their end, but not recorded.
     pub fn start(&self) {
+        if !self.is_ours() {
+            return;
+        }
         let mut baseline = lock(&self.baseline);
         if self.on.load(Relaxed) {
             return;
@@ -309,8 +312,14 @@ impl Recorder {
         (thread.saturating_sub(1) as usize).min(self.threads())
     }
 
+    /// `None` also in a forked child, where the lock was held by a thread that is not there.
     fn slot(&self, slot: usize) -> Option<MutexGuard<'_, Slot>> {
-        self.slots().get(slot).map(lock)
+        let slot = self.slots().get(slot)?;
+        match slot.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => self.is_ours().then(|| lock(slot)),
+        }
     }
 }
 

@@ -135,7 +135,8 @@ impl Running<'_> {
     /// Its response is out.
     pub(crate) fn end(&self, status: u16, called: Option<&Called>) {
         let duration = self.progress.age();
-        if duration < self.tracker.threshold {
+        // A forked child reports nothing, and the reporter may have held the lock.
+        if duration < self.tracker.threshold || std::process::id() != self.tracker.pid {
             return;
         }
         let mut slow = self.progress.describe(self.request, self.tracker.user_agent);
