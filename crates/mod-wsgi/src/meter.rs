@@ -10,6 +10,7 @@
 //! * [`notes`]: its times in its notes;
 //! * [`trace`]: `traceparent`, and where a trace begins;
 //! * [`page`]: the page;
+//! * [`seen`]: what is on it;
 //! * [`places`]: where the requests on it are.
 //!
 //! Counters are in memory that the parent makes before it forks children, and keeps over restarts
@@ -19,6 +20,7 @@ mod notes;
 mod page;
 mod places;
 mod request;
+mod seen;
 mod trace;
 
 use std::ffi::CStr;
