@@ -110,29 +110,35 @@ fn lead(target: &Target, plan: &Plan) -> Result<Duration> {
 
 const PAUSE: f64 = 0.6;
 
-fn ahead(time: Duration) -> Result<()> {
-    ensure!(time > Duration::from_secs_f64(PAUSE / 2.0), "only {time:?} before the end");
-    Ok(())
+/// What is sent before the pause is there before the end. A busy machine may hold up who measures
+/// that, but not each time; a server that keeps it back does so each time.
+fn ahead(target: &Target, plan: &Plan) -> Result<()> {
+    let once = || {
+        let time = lead(target, plan)?;
+        ensure!(time > Duration::from_secs_f64(PAUSE / 2.0), "only {time:?} before the end");
+        Ok(())
+    };
+    once().or_else(|_| once()).or_else(|_| once())
 }
 
 fn streamed(target: &Target) -> Result<()> {
     for kind in ["object", "generator"] {
         let plan = Plan::ok(&[]).kind(kind);
         let plan = plan.body(json!([yields("first"), ["sleep", PAUSE], yields("last")]));
-        ahead(lead(target, &plan)?)?;
+        ahead(target, &plan)?;
     }
     Ok(())
 }
 
 fn write_streamed(target: &Target) -> Result<()> {
     let steps = json!([start("200 OK"), ["write", { "bytes": "first" }], ["sleep", PAUSE]]);
-    ahead(lead(target, &Plan::call(steps).body(json!([yields("last")])))?)
+    ahead(target, &Plan::call(steps).body(json!([yields("last")])))
 }
 
 fn head_first(target: &Target) -> Result<()> {
     let steps = json!([start_length(9)]);
     let body = json!([yields("first"), ["sleep", PAUSE], yields("last")]);
-    ahead(lead(target, &Plan::call(steps).body(body))?)
+    ahead(target, &Plan::call(steps).body(body))
 }
 
 fn str_item(target: &Target) -> Result<()> {
