@@ -166,7 +166,7 @@ fn django_s_users_are_the_server_s() {
             .start();
         let ask = |path: &str, user: &str| {
             let url = format!("http://{}{path}", server.address());
-            let arguments = ["-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}"];
+            let arguments = ["-s", "-m", "120", "-o", "/dev/null", "-w", "%{http_code}"];
             let output = Command::new("curl").args(arguments).args(["-u", user, &url]).output();
             String::from_utf8(output.unwrap().stdout).unwrap()
         };
