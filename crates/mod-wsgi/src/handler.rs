@@ -69,20 +69,7 @@ fn serve(
     effective: Effective<'_>,
     by: Option<&HandlerScript>,
 ) -> Result<Status, Status> {
-    let options = match by {
-        Some(by) => Options {
-            process_group: by.process_group.as_deref(),
-            application_group: by.application_group.as_deref(),
-            callable_object: Some(ENTRY),
-            pass_authorization: by.pass_authorization,
-            ..Options::default()
-        },
-        None => {
-            let options = translate::options(request);
-            admission::check_file(request, options.is_some())?;
-            options.unwrap_or_default()
-        }
-    };
+    let options = options(request, by)?;
     let content_length = admission::check(request, effective)?;
     let global = child::global();
     let lower_case = !global.is_case_sensitive();
@@ -149,36 +136,79 @@ fn serve(
     let mut host = RequestHost::new(request, sendfile);
     host.metered = metered;
     host.override_errors(effective.flag(|s| &s.error_override, false));
-    if let ProcessGroup::Daemon(known) = target.process_group {
-        let waits = host.request().expects_continue();
-        let is_coded = host.request().headers_in().get(c"Transfer-Encoding").is_some();
-        // What the client says of its length is nothing to go by behind a filter that may change it.
-        let is_filtered = content_length != Some(0) && host.request().has_input_filter();
-        let length = content_length.filter(|_| !is_filtered);
-        let length = length.or((content_length.is_none() && !is_coded).then_some(0));
-        let ignore_activity = effective.flag(|s| &s.ignore_activity, false);
-        let is_named = target.is_named;
-        let body = daemon::Body { length, waits, ignore_activity, is_named };
-        let buffering = buffering(effective);
-        let status = daemon::pass(known, &described, body, &buffering, &mut host);
-        let status = host.overridden().unwrap_or(status);
-        let metered = host.metered.take();
-        show(request, status);
-        return Ok(finish(metered, request, status));
-    }
-    let Some(engine) = engine else { return Err(Status::INTERNAL_SERVER_ERROR) };
-    host.hand();
-    let reply = engine.handle(&described, &mut host);
-    let status = host.overridden().unwrap_or_else(|| outcome(&mut host, &reply));
-    let mut metered = host.metered.take();
-    if let (Some(metered), Ok(reply)) = (&mut metered, &reply) {
-        metered.replied(reply);
-    }
-    if let Err(fault) = &reply {
-        log::text(request, Level::Error, &fault.text);
-    }
+    let status = match (target.process_group, engine) {
+        (ProcessGroup::Daemon(known), _) => {
+            let body = body(&host, content_length, effective, target.is_named);
+            let status = daemon::pass(known, &described, body, &buffering(effective), &mut host);
+            host.overridden().unwrap_or(status)
+        }
+        (ProcessGroup::Embedded, Some(engine)) => run(&engine, &described, &mut host),
+        (ProcessGroup::Embedded, None) => return Err(Status::INTERNAL_SERVER_ERROR),
+    };
+    let metered = host.metered.take();
     show(request, status);
     Ok(finish(metered, request, status))
+}
+
+/// What the alias or the handler script says, if the request may use it.
+fn options<'s>(
+    request: &Request<'s>,
+    by: Option<&'s HandlerScript>,
+) -> Result<Options<'s>, Status> {
+    match by {
+        Some(by) => Ok(Options {
+            process_group: by.process_group.as_deref(),
+            application_group: by.application_group.as_deref(),
+            callable_object: Some(ENTRY),
+            pass_authorization: by.pass_authorization,
+            ..Options::default()
+        }),
+        None => {
+            let options = translate::options(request);
+            admission::check_file(request, options.is_some())?;
+            Ok(options.unwrap_or_default())
+        }
+    }
+}
+
+/// What a worker is told of the request's body.
+fn body(
+    host: &RequestHost<'_, '_>,
+    content_length: Option<u64>,
+    effective: Effective<'_>,
+    is_named: bool,
+) -> daemon::Body {
+    let request = host.request();
+    let is_coded = request.headers_in().get(c"Transfer-Encoding").is_some();
+    // What the client says of its length is nothing to go by behind a filter that may change it.
+    let is_filtered = content_length != Some(0) && request.has_input_filter();
+    let length = content_length.filter(|_| !is_filtered);
+    daemon::Body {
+        length: length.or((content_length.is_none() && !is_coded).then_some(0)),
+        waits: request.expects_continue(),
+        ignore_activity: effective.flag(|s| &s.ignore_activity, false),
+        is_named,
+    }
+}
+
+/// Runs the request in this process.
+fn run(
+    engine: &Engine,
+    described: &engine_api::Request<'_>,
+    host: &mut RequestHost<'_, '_>,
+) -> Status {
+    host.hand();
+    let reply = engine.handle(described, host);
+    let status = host.overridden().unwrap_or_else(|| outcome(host, &reply));
+    match &reply {
+        Ok(reply) => {
+            if let Some(metered) = &mut host.metered {
+                metered.replied(reply);
+            }
+        }
+        Err(fault) => log::text(host.request(), Level::Error, &fault.text),
+    }
+    status
 }
 
 /// Records a request that is over, if it is recorded.
