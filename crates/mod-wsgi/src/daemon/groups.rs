@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::config::{Group as Described, Limit, Swap, User as Becomes};
@@ -54,22 +54,7 @@ fn describe(
     group: &Group,
 ) -> Result<Described, String> {
     let process = &group.process;
-    let home = process.python_home.as_deref().or(global.python_home.as_deref());
-    let home = home.map(|home| Path::new(OsStr::from_bytes(home)));
-    let (program, python_home) = match process.chroot {
-        // What is inside is known there only.
-        Some(_) => (chrooted_program(home), None),
-        None => match find::program(home, directory) {
-            Ok(program) => (program.executable, program.python_home),
-            Err(error) => {
-                // The supervisor tries, backs off, and says that it cannot be started: requests to
-                // this group get a 503, all others are served.
-                let name = process.name.escape_ascii();
-                complain(server, &format!("Daemon process '{name}' has no Python: {error}"));
-                (chrooted_program(home), None)
-            }
-        },
-    };
+    let (program, python_home) = python(server, global, directory, process);
     let flags = Flags {
         optimize: global.python_optimize.unwrap_or(0),
         dont_write_bytecode: global.dont_write_bytecode == Some(true),
@@ -127,8 +112,33 @@ fn describe(
     Ok(described)
 }
 
+/// The executable of a group's Python, and the home that it is to be told of.
+fn python(
+    server: Server<'_>,
+    global: &Global,
+    directory: &Path,
+    process: &DaemonProcess,
+) -> (PathBuf, Option<String>) {
+    let home = process.python_home.as_deref().or(global.python_home.as_deref());
+    let home = home.map(|home| Path::new(OsStr::from_bytes(home)));
+    if process.chroot.is_some() {
+        // What is inside is known there only.
+        return (chrooted_program(home), None);
+    }
+    match find::program(home, directory) {
+        Ok(program) => (program.executable, program.python_home),
+        Err(error) => {
+            // The supervisor tries, backs off, and says that it cannot be started: requests to
+            // this group get a 503, all others are served.
+            let name = process.name.escape_ascii();
+            complain(server, &format!("Daemon process '{name}' has no Python: {error}"));
+            (chrooted_program(home), None)
+        }
+    }
+}
+
 /// The Python of a home of which nothing can be looked at.
-fn chrooted_program(home: Option<&Path>) -> std::path::PathBuf {
+fn chrooted_program(home: Option<&Path>) -> PathBuf {
     home.unwrap_or(Path::new("/usr")).join("bin/python3")
 }
 
