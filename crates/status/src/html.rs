@@ -9,7 +9,9 @@ use std::fmt::Arguments;
 
 use crate::histogram::BOUNDS;
 use crate::json::CLASSES;
-use crate::snapshot::{Frame, Group, Phase, Place, Request, Snapshot, Worker};
+use crate::snapshot::{
+    Frame, Group, GroupStatus, Phase, Place, Request, Snapshot, Worker, WorkerState,
+};
 use crate::text::{Escape, bytes, duration, grouped, number, put, rate};
 
 /// Headers that go with the page.
@@ -94,7 +96,7 @@ impl Page {
         } else {
             self.raw("Embedded");
         }
-        let (kind, status) = (class_of_status(group.status), group.status);
+        let (kind, status) = (class_of_status(group.status), group.status.name());
         self.say(format_args!(" <span class=\"pill {kind}\">{status}</span></h2><p class=sub>"));
         self.raw(if group.is_daemon { "Daemon mode" } else { "Apache's own processes" });
         self.say(format_args!(
@@ -191,7 +193,7 @@ impl Page {
         }
         self.raw("<h3>Processes</h3><table><thead><tr><th>PID<th>State<th class=w>Generation<th>Age<th>Memory<th>Busy</thead>");
         for Worker { pid, state, generation, age, memory, threads, active } in &group.workers {
-            let kind = class_of_state(state);
+            let (kind, state) = (class_of_state(*state), state.name());
             let age = age.map_or_else(|| "–".to_owned(), duration);
             let memory = memory.map_or_else(|| "–".to_owned(), bytes);
             self.say(format_args!("<tr><td>{pid}<td class=\"st {kind}\">{state}<td class=w>{generation}<td>{age}<td>{memory}<td>{active} / {threads}"));
@@ -328,20 +330,19 @@ fn is_fault(reason: &str) -> bool {
     .contains(&reason)
 }
 
-fn class_of_status(status: &str) -> &'static str {
+fn class_of_status(status: GroupStatus) -> &'static str {
     match status {
-        "serving" => "ok",
-        "starting" => "go",
-        "failing" | "down" => "bad",
-        _ => "dim",
+        GroupStatus::Serving => "ok",
+        GroupStatus::Starting => "go",
+        GroupStatus::Failing | GroupStatus::Down => "bad",
+        GroupStatus::Service => "dim",
     }
 }
 
-fn class_of_state(state: &str) -> &'static str {
+fn class_of_state(state: WorkerState) -> &'static str {
     match state {
-        "serving" => "ok",
-        "starting" | "spare" => "go",
-        "draining" => "warn",
-        _ => "dim",
+        WorkerState::Serving => "ok",
+        WorkerState::Starting | WorkerState::Spare => "go",
+        WorkerState::Draining => "warn",
     }
 }

@@ -38,7 +38,7 @@ fn group(json: &mut Json, group: &Group, now: u64) {
     json.open(None, '{');
     json.text("name", &group.name);
     json.text("mode", if group.is_daemon { b"daemon" } else { b"embedded" });
-    json.text("status", group.status.as_bytes());
+    json.text("status", group.status.name().as_bytes());
     for (name, value) in [
         ("generation", group.generation.into()),
         ("failed_generations", group.failures.into()),
@@ -107,7 +107,7 @@ fn group(json: &mut Json, group: &Group, now: u64) {
 fn worker(json: &mut Json, worker: &Worker) {
     json.open(None, '{');
     json.number("pid", Some(worker.pid.into()));
-    json.text("state", worker.state.as_bytes());
+    json.text("state", worker.state.name().as_bytes());
     json.number("generation", Some(worker.generation.into()));
     json.number("age_us", worker.age);
     json.number("memory_bytes", worker.memory);

@@ -26,4 +26,6 @@ pub use html::{HEADERS, PageOptions, html};
 pub use json::json;
 pub use memory::{Child, Memory, Running, Shape, Stage};
 pub use openmetrics::{MEDIA_TYPE, openmetrics};
-pub use snapshot::{Frame, Group, Phase, Place, Request, Snapshot, Worker};
+pub use snapshot::{
+    Frame, Group, GroupStatus, Phase, Place, Request, Snapshot, Worker, WorkerState,
+};

@@ -110,7 +110,7 @@ fn processes(out: &mut Text, snapshot: &Snapshot) {
                     &[
                         ("group", label(group)),
                         ("pid", pid.as_bytes()),
-                        ("state", worker.state.as_bytes()),
+                        ("state", worker.state.name().as_bytes()),
                     ],
                 );
                 if value(&mut line, worker) {

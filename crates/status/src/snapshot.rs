@@ -68,7 +68,7 @@ pub struct Group {
     /// Its processes are daemon processes.
     pub is_daemon: bool,
     /// What becomes of its requests.
-    pub status: &'static str,
+    pub status: GroupStatus,
     /// The newest generation that takes requests.
     pub generation: u32,
     /// How often the next one could not be made.
@@ -93,13 +93,68 @@ pub struct Group {
     pub last_restart: Option<(&'static str, u32, u64)>,
 }
 
+/// What becomes of the requests of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupStatus {
+    /// Nobody serves them, and nobody will.
+    #[default]
+    Down,
+    /// They wait for a process.
+    Starting,
+    /// Some process takes them.
+    Serving,
+    /// They are refused: processes cannot be started.
+    Failing,
+    /// There are none, the group runs other things.
+    Service,
+}
+
+impl GroupStatus {
+    /// As machines and people are told it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GroupStatus::Down => "down",
+            GroupStatus::Starting => "starting",
+            GroupStatus::Serving => "serving",
+            GroupStatus::Failing => "failing",
+            GroupStatus::Service => "service",
+        }
+    }
+}
+
+/// What a process is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It loads.
+    #[default]
+    Starting,
+    /// It could take requests, and stands by.
+    Spare,
+    /// It takes requests.
+    Serving,
+    /// It finishes what it has.
+    Draining,
+}
+
+impl WorkerState {
+    /// As machines and people are told it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WorkerState::Starting => "starting",
+            WorkerState::Spare => "spare",
+            WorkerState::Serving => "serving",
+            WorkerState::Draining => "draining",
+        }
+    }
+}
+
 /// A process.
 #[derive(Clone, Debug, Default)]
 pub struct Worker {
     /// Its number.
     pub pid: u32,
     /// What it is good for.
-    pub state: &'static str,
+    pub state: WorkerState,
     /// Its generation.
     pub generation: u32,
     /// For how long it has been there.

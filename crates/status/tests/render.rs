@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::json;
 use status::{
-    BOUNDS, Frame, Group, PageOptions, Phase, Place, Request, Snapshot, Stage, Totals, Worker,
-    html, json, openmetrics,
+    BOUNDS, Frame, Group, GroupStatus, PageOptions, Phase, Place, Request, Snapshot, Stage, Totals,
+    Worker, WorkerState, html, json, openmetrics,
 };
 
 const OPTIONS: PageOptions = PageOptions { refresh: 5, clock: *b"12:34:56" };
@@ -41,7 +41,7 @@ fn sample(name: &[u8], uri: &[u8]) -> Snapshot {
     let group = Group {
         name: name.to_vec(),
         is_daemon: true,
-        status: "serving",
+        status: GroupStatus::Serving,
         generation: 7,
         failures: 1,
         processes: 2,
@@ -49,9 +49,9 @@ fn sample(name: &[u8], uri: &[u8]) -> Snapshot {
         queued: 3,
         active: 21,
         workers: vec![
-            worker(1402, "serving", 86_400 * 3 + 7200, 15),
-            worker(1403, "serving", 5400, 6),
-            worker(1500, "draining", 40, 0),
+            worker(1402, WorkerState::Serving, 86_400 * 3 + 7200, 15),
+            worker(1403, WorkerState::Serving, 5400, 6),
+            worker(1500, WorkerState::Draining, 40, 0),
         ],
         totals: totals(40),
         looked: (1_700_000_000_000_000, 100),
@@ -59,15 +59,19 @@ fn sample(name: &[u8], uri: &[u8]) -> Snapshot {
         last_restart: Some(("maximum_requests", 1391, 95_000_000)),
     };
     let embedded = Group {
-        status: "serving",
+        status: GroupStatus::Serving,
         processes: 3,
         threads: 25,
-        workers: vec![worker(1300, "serving", 86_400 * 3, 1), Worker::default()],
+        workers: vec![worker(1300, WorkerState::Serving, 86_400 * 3, 1), Worker::default()],
         totals: totals(1),
         ..Group::default()
     };
-    let idle =
-        Group { name: b"idle".to_vec(), is_daemon: true, status: "starting", ..Group::default() };
+    let idle = Group {
+        name: b"idle".to_vec(),
+        is_daemon: true,
+        status: GroupStatus::Starting,
+        ..Group::default()
+    };
     let request = |age, method: &[u8], uri: &[u8]| Request {
         group: 0,
         pid: 1402,

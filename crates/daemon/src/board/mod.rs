@@ -23,4 +23,5 @@ mod routing;
 pub(crate) use cells::{Area, Cells, InFlight};
 pub(crate) use directory::{Directory, Entry};
 pub use layout::Capacity;
-pub(crate) use routing::{Board, End, Slot, State, Status};
+pub use routing::Status;
+pub(crate) use routing::{Board, End, Slot, State};

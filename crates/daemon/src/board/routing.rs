@@ -15,7 +15,7 @@ use crate::sys::{Mapping, PAGE};
 /// What becomes of requests for a group as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Status {
+pub enum Status {
     /// Workers are being started, or nobody has begun to: wait.
     Starting = 0,
     /// Nobody serves it, and nobody will.

@@ -24,7 +24,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{BodyFault, Event, Part};
 pub use exchange::{Exchange, Ready};
 pub use inquiry::{Address, Places};
-pub use overview::{Overview, Seen};
+pub use overview::{Overview, Seen, Status, WorkerState};
 pub use room::Room;
 pub use transfer::is_writable;
 

@@ -4,14 +4,15 @@
 
 use super::child::{Child, Group};
 use super::inquiry::Address;
-use crate::board::{State, Status};
+use crate::board::State;
+pub use crate::board::Status;
 use crate::sys::monotonic_us;
 
 /// A group as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
     /// What becomes of its requests.
-    pub status: &'static str,
+    pub status: Status,
     /// The newest generation that takes requests.
     pub generation: u32,
     /// How often another one could not be made.
@@ -32,13 +33,26 @@ pub struct Seen {
     /// Its process.
     pub pid: i32,
     /// What it is good for.
-    pub state: &'static str,
+    pub state: WorkerState,
     /// Its generation.
     pub generation: u32,
     /// For how long it has been there, in microseconds.
     pub age: u64,
     /// About how many requests it has, running and waiting.
     pub load: u32,
+}
+
+/// What a worker is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It loads.
+    Starting,
+    /// It could take requests, but is not asked to.
+    Spare,
+    /// It takes requests.
+    Serving,
+    /// It finishes what it has.
+    Draining,
 }
 
 impl Child {
@@ -48,13 +62,7 @@ impl Child {
         let number = group.number();
         let ends = self.board.ends(number);
         Overview {
-            status: match self.board.status(number) {
-                Status::Starting => "starting",
-                Status::Down => "down",
-                Status::Serving => "serving",
-                Status::Failing => "failing",
-                Status::Service => "service",
-            },
+            status: self.board.status(number),
             generation: self.board.generation(number),
             failures: self.board.failures(number),
             workers: group.places().filter_map(|slot| self.seen(number, slot, now)).collect(),
@@ -67,10 +75,10 @@ impl Child {
         let at = self.board.slot(slot);
         let state = match at.state {
             State::Free => return None,
-            State::Starting => "starting",
-            State::Spare => "spare",
-            State::Routed => "serving",
-            State::Draining => "draining",
+            State::Starting => WorkerState::Starting,
+            State::Spare => WorkerState::Spare,
+            State::Routed => WorkerState::Serving,
+            State::Draining => WorkerState::Draining,
         };
         Some(Seen {
             address: Address { group, slot, epoch: at.epoch },

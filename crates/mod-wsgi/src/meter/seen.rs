@@ -1,10 +1,10 @@
 //! This server at one moment, as the child that is asked for the page can see it: its groups, their
 //! processes, what runs, and how it is found out where that is.
 
-use ::daemon::client::Address;
+use ::daemon::client::{self, Address};
 use httpd_sys::Request;
 use status::memory::{Process, Record};
-use status::{Group, Memory, Snapshot, Stage, Worker};
+use status::{Group, GroupStatus, Memory, Snapshot, Stage, Worker, WorkerState};
 
 use super::Meter;
 use super::places::{self, Whereabouts};
@@ -72,7 +72,8 @@ impl Look<'_> {
         let number = self.meter.embedded;
         let now = self.seen.snapshot.now;
         let newest = children.iter().map(|(child, _)| child.generation).max().unwrap_or(0);
-        let mut group = self.counted(Group { status: "serving", ..Group::default() }, number);
+        let mut group =
+            self.counted(Group { status: GroupStatus::Serving, ..Group::default() }, number);
         for (child, records) in children {
             let is_ours = |record: &&Record| number == Some(record.group);
             let active = records.iter().filter(is_ours).count() as u32;
@@ -80,7 +81,11 @@ impl Look<'_> {
             group.threads = child.threads;
             group.workers.push(Worker {
                 pid: child.pid,
-                state: if child.generation == newest { "serving" } else { "draining" },
+                state: if child.generation == newest {
+                    WorkerState::Serving
+                } else {
+                    WorkerState::Draining
+                },
                 generation: child.generation,
                 age: Some(now.saturating_sub(child.started)),
                 memory: status::process::resident(child.pid),
@@ -173,14 +178,19 @@ fn group(known: &Known) -> (Group, Vec<(u32, Address)>) {
     let mut group = Group {
         name: process.name.clone(),
         is_daemon: true,
-        status: "down",
         processes: process.process_count(),
         threads: process.threads,
         ..Group::default()
     };
     let mut addresses = Vec::new();
     let Some(seen) = daemon::overview(known) else { return (group, addresses) };
-    group.status = seen.status;
+    group.status = match seen.status {
+        client::Status::Starting => GroupStatus::Starting,
+        client::Status::Down => GroupStatus::Down,
+        client::Status::Serving => GroupStatus::Serving,
+        client::Status::Failing => GroupStatus::Failing,
+        client::Status::Service => GroupStatus::Service,
+    };
     group.generation = seen.generation;
     group.failures = seen.failures;
     group.restarts = seen.ends;
@@ -192,7 +202,12 @@ fn group(known: &Known) -> (Group, Vec<(u32, Address)>) {
         group.queued += u64::from(worker.load.saturating_sub(process.threads));
         group.workers.push(Worker {
             pid,
-            state: worker.state,
+            state: match worker.state {
+                client::WorkerState::Starting => WorkerState::Starting,
+                client::WorkerState::Spare => WorkerState::Spare,
+                client::WorkerState::Serving => WorkerState::Serving,
+                client::WorkerState::Draining => WorkerState::Draining,
+            },
             generation: worker.generation,
             age: Some(worker.age),
             memory: status::process::resident(pid),
