@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::http::{Connection, head};
 use tests::process::wait_for;
-use tests::{GROUP, Mode, Mpm, Server, Site, matrix};
+use tests::{GROUP, Mode, Mpm, Server, Site, Venv, matrix};
 
 const SCRIPT: &str = r"
 import time
@@ -181,6 +183,48 @@ fn more_requests_than_threads_are_a_queue() {
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("\nwsgi_responses_total{group=\"narrow\",class=\"2xx\"} 4\n"), "{text}");
     server.stop();
+}
+
+/// Reads OpenMetrics as Prometheus' own client does, and prints what it has found.
+const READER: &str = r"
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        labels = ' '.join(f'{name}={value!r}' for name, value in sorted(sample.labels.items()))
+        print(family.type, sample.name, labels, int(sample.value))
+";
+
+#[test]
+fn prometheus_reads_its_metrics() {
+    let python = matrix::python();
+    let Some(venv) = Venv::with(&python, &["prometheus-client==0.22.1"]) else { return };
+    for mode in MODES {
+        let server = site(mode).start();
+        for path in ["/", "/missing", "/slow?0.02"] {
+            server.get(path);
+        }
+        let text = server.get("/wsgi-status?format=openmetrics").with_status(200).body;
+        let mut reader = Command::new(venv.executable())
+            .args(["-c", READER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        reader.stdin.take().unwrap().write_all(&text).unwrap();
+        let output = reader.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+        let found = String::from_utf8(output.stdout).unwrap();
+        let group = if mode == Mode::Daemon { GROUP } else { "%{GLOBAL}" };
+        for line in [
+            format!("counter wsgi_responses_total class='2xx' group='{group}' 2"),
+            format!("counter wsgi_responses_total class='4xx' group='{group}' 1"),
+            format!("histogram wsgi_request_phase_seconds_count group='{group}' phase='total' 3"),
+        ] {
+            assert!(found.lines().any(|other| other == line), "{line} is not in\n{found}");
+        }
+        server.stop();
+    }
 }
 
 #[test]

@@ -19,11 +19,14 @@ const SOON: Duration = Duration::from_secs(20);
 const SCRIPT: &str = r"
 import random, time
 
+def report():
+    time.sleep(300)
+
 def application(environ, start_response):
     path = environ['PATH_INFO']
     status = '200 OK'
     if path.startswith('/report'):
-        time.sleep(300)
+        report()
     elif path.startswith('/search'):
         time.sleep(random.expovariate(30))
     elif path.startswith('/broken'):
@@ -44,6 +47,7 @@ import base64, os, re, sys, time
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 url, binary, driver = sys.argv[1:4]
+LINE, CALL = map(int, sys.argv[4:6])
 shots = os.environ.get('STATUS_SCREENSHOTS')
 options = webdriver.ChromeOptions()
 options.binary_location = binary
@@ -90,6 +94,10 @@ def look(name, scheme, width, height, scale):
     browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
         'width': width, 'height': height, 'deviceScaleFactor': scale, 'mobile': width < 600})
     browser.get(url + '?refresh=0')
+    # Where a request is, and who has called that.
+    browser.execute_script(
+        'for (const one of document.getElementsByTagName(arguments[0])) one.open = true',
+        'details')
     wide = browser.execute_script('return document.documentElement.scrollWidth')
     assert wide <= width, (name, wide)
     ground = browser.find_element(By.TAG_NAME, 'body').value_of_css_property('background-color')
@@ -102,7 +110,8 @@ def look(name, scheme, width, height, scale):
         assert size >= 11, (name, text, size)
     said = browser.find_element(By.TAG_NAME, 'body').text
     for word in ('shop', 'Embedded', 'Queue', 'Application', 'Running requests', '/report/annual',
-                 '<script>alert(1)</script>', 'died'):
+                 '<script>alert(1)</script>', 'died', 'app.wsgi:%d' % LINE, 'report',
+                 'app.wsgi:%d' % CALL):
         assert word.lower() in said.lower(), (name, word, said)
     assert not browser.find_elements(By.TAG_NAME, 'script')
     if shots:
@@ -203,6 +212,8 @@ fn people_can_read_it() {
     let mut command = Command::new(venv.executable());
     let url = format!("http://{}/wsgi-status", server.address());
     command.args(["-c", LOOK, &url]).args([browser, driver]);
+    let line_of = |text: &str| 1 + SCRIPT.lines().position(|line| line.trim() == text).unwrap();
+    command.args(["time.sleep(300)", "report()"].map(|text| line_of(text).to_string()));
     let output = command.env("HOME", server.site().dir()).output().unwrap();
     stop.store(true, Ordering::SeqCst);
     for client in clients {

@@ -6,8 +6,8 @@
 //! that. Each lock has a thread of its own, for the lock of one interpreter says nothing about those
 //! of others; it is started when somebody asks for the first time.
 //!
-//! Frames are of one interpreter at a time, which is why this is not `sys._current_frames`: that
-//! looks into interpreters that run meanwhile, with a lock of their own, and tells audit hooks.
+//! Without a lock (PEP 703) no thread can look at another without stopping all of them, so there it
+//! is not told.
 //! <https://docs.python.org/3/c-api/init.html#c.PyThreadState_GetFrame>
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -16,8 +16,9 @@ use std::time::Instant;
 
 use engine_api::{Frame, MOST_FRAMES, PATIENCE, Place};
 use interp::Interpreter;
-use py::{Bound, InterpreterId, Token};
+use py::InterpreterId;
 
+use crate::frames::{self, Names};
 use crate::group::Group;
 use crate::process::Process;
 
@@ -29,9 +30,6 @@ static LOOKERS: Mutex<Vec<(Lock, SyncSender<Errand>)>> = Mutex::new(Vec::new());
 
 /// As many may wait for one that hangs.
 const MOST_WAITING: usize = 8;
-
-/// Longest name that is looked at, in characters.
-const MOST_NAME: usize = 512;
 
 /// Somebody wants to know.
 struct Errand {
@@ -123,7 +121,7 @@ fn look(lock: Lock, errands: &Receiver<Errand>) {
             let _ = group.interpreter.attach(|py| {
                 for (index, thread) in errand.threads.iter().enumerate() {
                     if let Some(frame) = group.interpreter.frame_of(py, *thread)
-                        && let Ok(frames) = frames(py, frame)
+                        && let Ok(frames) = frames::from(frame, MOST_FRAMES, Names::Qualified)
                     {
                         found.push((index, frames));
                     }
@@ -135,23 +133,4 @@ fn look(lock: Lock, errands: &Receiver<Errand>) {
             let _ = errand.answer.send((lock, found));
         }
     }
-}
-
-/// The frames of a stack, from this one on.
-fn frames<'py>(py: Token<'py>, innermost: Bound<'py>) -> py::Result<'py, Vec<Frame>> {
-    let mut frames = Vec::new();
-    let mut frame = innermost;
-    while frame.as_ptr() != py.none().as_ptr() && frames.len() < MOST_FRAMES {
-        let code = frame.attr(c"f_code")?;
-        // With the class, since Python 3.11.
-        let name = code.attr_opt(c"co_qualname")?.map_or_else(|| code.attr(c"co_name"), Ok)?;
-        let line = frame.attr(c"f_lineno")?.to_int().unwrap_or(0);
-        frames.push(Frame {
-            file: code.attr(c"co_filename")?.to_text_end(MOST_NAME)?,
-            line: u32::try_from(line).unwrap_or(0),
-            function: name.to_text_end(MOST_NAME)?,
-        });
-        frame = frame.attr(c"f_back")?;
-    }
-    Ok(frames)
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use engine_api::{Level, Record};
+use engine_api::{Frame, Level, Record};
 use log_codes::WSGI1006;
-use py::{Bound, Token};
 use telemetry::{Slow, Snapshot};
 
 use super::collector;
 use super::slow::Progress;
+use crate::frames::{self, Names};
 use crate::log;
 use crate::process::Process;
 
@@ -95,32 +95,22 @@ fn tell(process: &Process, slow: &Slow, stack: &[u8]) {
 
 /// Where a request is: a line per frame, the innermost last. Empty if it is in no Python code.
 fn stack(progress: &Progress) -> Vec<u8> {
-    let ident = i64::try_from(progress.ident).unwrap_or(0);
-    let lines = progress.group.interpreter.attach(|py| {
-        let lines = frames(py, ident).unwrap_or_default();
+    let interpreter = progress.group.interpreter;
+    let found = interpreter.attach(|py| {
+        let frames = || match frames::innermost(py, interpreter, progress.ident)? {
+            Some(frame) => frames::from(frame, MOST_FRAMES, Names::Plain),
+            None => Ok(Vec::new()),
+        };
+        let frames: py::Result<'_, _> = frames();
         // The thread may be in its next request.
-        if progress.is_running() { lines } else { Vec::new() }
+        if progress.is_running() { frames.unwrap_or_default() } else { Vec::new() }
     });
-    let mut lines = lines.unwrap_or_default();
-    lines.reverse();
-    lines.concat().into_bytes()
+    let line = |Frame { file, line, function }: Frame| {
+        let [file, function] = [file, function].map(|name| name.replace('\n', " "));
+        format!("File \"{file}\", line {line}, in {function}\n")
+    };
+    found.unwrap_or_default().into_iter().rev().map(line).collect::<String>().into_bytes()
 }
 
 /// As many frames of a stack are told.
 const MOST_FRAMES: usize = 100;
-
-/// The frames of a thread, the innermost first.
-fn frames(py: Token<'_>, ident: i64) -> py::Result<'_, Vec<String>> {
-    let all = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
-    let mut frame = all.call_method(c"get", &[&py.int(ident)?])?;
-    let mut lines = Vec::new();
-    while !frame.is_none() && lines.len() < MOST_FRAMES {
-        let code: Bound<'_> = frame.attr(c"f_code")?;
-        let file = code.attr(c"co_filename")?.to_text()?.replace('\n', " ");
-        let name = code.attr(c"co_name")?.to_text()?.replace('\n', " ");
-        let line = frame.attr(c"f_lineno")?.to_int().unwrap_or(0);
-        lines.push(format!("File \"{file}\", line {line}, in {name}\n"));
-        frame = frame.attr(c"f_back")?;
-    }
-    Ok(lines)
-}

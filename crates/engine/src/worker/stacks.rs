@@ -9,9 +9,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use engine_api::{Level, Record};
+use engine_api::{Frame, Level, Record};
 use py::{Bound, Token, ffi};
 
+use crate::frames::{self, Names};
 use crate::group::Group;
 use crate::log;
 use crate::process::Process;
@@ -70,7 +71,7 @@ fn all_stacks(py: Token<'_>) -> Vec<String> {
         for item in frames.call_method(c"items", &[])?.items()? {
             let pair = item.items()?;
             let [ident, frame] = &pair[..] else { continue };
-            lines.extend(stack(py, frame, &ident.to_int()?.to_string())?);
+            lines.extend(stack(frame.clone(), &ident.to_int()?.to_string())?);
         }
         Ok(lines)
     };
@@ -79,25 +80,20 @@ fn all_stacks(py: Token<'_>) -> Vec<String> {
 }
 
 /// The lines of one stack.
-fn stack<'py>(py: Token<'py>, frame: &Bound<'py>, thread: &str) -> py::Result<'py, Vec<String>> {
-    let mut lines = Vec::new();
-    let mut frame = frame.attr_opt(c"f_code")?.map(|_| frame.clone());
-    while let Some(this) = frame {
-        let code = this.attr(c"f_code")?;
-        let file = code.attr(c"co_filename")?.to_text()?;
-        let name = code.attr(c"co_name")?.to_text()?;
-        let line = this.attr(c"f_lineno")?.to_int().unwrap_or(0);
-        let back = this.attr(c"f_back")?;
-        frame = (back.as_ptr() != py.none().as_ptr()).then_some(back);
-        let begin = if lines.is_empty() {
+fn stack<'py>(innermost: Bound<'py>, thread: &str) -> py::Result<'py, Vec<String>> {
+    let frames = frames::from(innermost, usize::MAX, Names::Plain)?;
+    let last = frames.len().saturating_sub(1);
+    let line = |(index, frame): (usize, Frame)| {
+        let begin = if index == 0 {
             format!("Thread {thread} executing file")
         } else {
             "called from file".to_owned()
         };
-        let end = if frame.is_some() { "," } else { "." };
-        lines.push(format!("{begin} \"{file}\", line {line}, in {name}{end}"));
-    }
-    Ok(lines)
+        let Frame { file, line, function } = frame;
+        let end = if index == last { "." } else { "," };
+        format!("{begin} \"{file}\", line {line}, in {function}{end}")
+    };
+    Ok(frames.into_iter().enumerate().map(line).collect())
 }
 
 /// Raises `RequestTimeout` in a thread that is still in its request, after logging where it is.
@@ -111,11 +107,9 @@ pub(super) fn interrupt(
 ) -> bool {
     let log = &group.process.log;
     let raised = group.interpreter.attach(|py| {
-        let frames = || {
-            let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
-            let ident = i64::try_from(ident).unwrap_or(0);
-            let frame = frames.call_method(c"get", &[&py.int(ident)?])?;
-            stack(py, &frame, &number.to_string())
+        let frames = || match frames::innermost(py, group.interpreter, ident)? {
+            Some(frame) => stack(frame, &number.to_string()),
+            None => Ok(Vec::new()),
         };
         let lines: py::Result<'_, Vec<String>> = frames();
         let lines = lines.unwrap_or_default();
