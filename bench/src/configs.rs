@@ -52,6 +52,26 @@ pub(crate) fn daemon(lab: &Lab, module: &Path, app: &str, group: &Group<'_>) -> 
     Ok(lines)
 }
 
+/// Makes the processes of a group, or Apache's children, record what they do; `lines` are those of
+/// an application in it.
+pub(crate) fn recording(lab: &Lab, lines: &str, group: &str) -> String {
+    let script = lab.app().join("recording.py");
+    format!(
+        "{lines}WSGIImportScript \"{}\" process-group={group} application-group=%{{GLOBAL}}\n",
+        script.display()
+    )
+}
+
+/// Reports what processes do, and requests that take longer than a second. That nobody listens makes
+/// no difference: it is told once a second, by a thread that does not wait.
+pub(crate) fn telemetry(lab: &Lab) -> String {
+    let socket = lab.app().join("telemetry.sock");
+    format!("WSGITelemetryService unix:{}\nWSGISlowRequests 1\n", socket.display())
+}
+
+/// The page about the server, which counts requests and has those that run.
+pub(crate) const STATUS: &str = "<Location /wsgi-status>\nSetHandler wsgi-status\n</Location>\n";
+
 /// A process group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group<'a> {

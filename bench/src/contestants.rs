@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use crate::configs::{self, Group, bare, embedded};
+use crate::configs::{self, Group, STATUS, bare, embedded, recording, telemetry};
 use crate::httpd::THREADS;
 use crate::lab::{Lab, Running};
 use crate::loads::{Kind, Load};
@@ -195,6 +195,59 @@ pub(crate) const ALL: &[Contestant] = &[
         ..APPLICATION
     },
     Contestant {
+        name: "ours-recording",
+        about: "ours-embedded, recording what it does",
+        rival: Some("ours-embedded"),
+        usual: false,
+        start: |lab| observed(lab, "ours-recording", |lines| recording(lab, lines, "%{GLOBAL}")),
+        ..APPLICATION
+    },
+    Contestant {
+        name: "ours-telemetry",
+        about: "ours-embedded, reporting, also what takes longer than a second",
+        rival: Some("ours-embedded"),
+        usual: false,
+        start: |lab| observed(lab, "ours-telemetry", |lines| lines.to_owned() + &telemetry(lab)),
+        ..APPLICATION
+    },
+    Contestant {
+        name: "ours-status",
+        about: "ours-embedded, with a page of its state",
+        rival: Some("ours-embedded"),
+        usual: false,
+        start: |lab| observed(lab, "ours-status", |lines| lines.to_owned() + STATUS),
+        ..APPLICATION
+    },
+    Contestant {
+        name: "ours-daemon-recording",
+        about: "ours-daemon-16, recording what it does",
+        rival: Some("ours-daemon-16"),
+        usual: false,
+        start: |lab| {
+            observed_daemon(lab, "ours-daemon-recording", |lines| recording(lab, lines, "bench"))
+        },
+        ..APPLICATION
+    },
+    Contestant {
+        name: "ours-daemon-telemetry",
+        about: "ours-daemon-16, reporting, also what takes longer than a second",
+        rival: Some("ours-daemon-16"),
+        usual: false,
+        start: |lab| {
+            let name = "ours-daemon-telemetry";
+            observed_daemon(lab, name, |lines| lines.to_owned() + &telemetry(lab))
+        },
+        ..APPLICATION
+    },
+    Contestant {
+        name: "ours-daemon-status",
+        about: "ours-daemon-16, with a page of its state",
+        rival: Some("ours-daemon-16"),
+        usual: false,
+        start: |lab| observed_daemon(lab, "ours-daemon-status", |lines| lines.to_owned() + STATUS),
+        ..APPLICATION
+    },
+    Contestant {
         name: "gunicorn-16",
         about: "Gunicorn alone, 1 worker, gthread with 16 threads",
         loads: &["hello-16", "django-16"],
@@ -222,6 +275,17 @@ fn c_daemon(lab: &Lab, name: &str, processes: u32, threads: u32) -> Result<Runni
 fn ours_daemon(lab: &Lab, name: &str, processes: u32, threads: u32) -> Result<Running> {
     let group = Group { name, processes, threads, options: "" };
     lab.httpd(name, &configs::daemon(lab, lab.module()?, "app.py", &group)?)
+}
+
+/// This module embedded, with something that watches.
+fn observed(lab: &Lab, name: &str, with: impl FnOnce(&str) -> String) -> Result<Running> {
+    lab.httpd(name, &with(&embedded(lab, lab.module()?, "app.py")))
+}
+
+/// The same in a process group.
+fn observed_daemon(lab: &Lab, name: &str, with: impl FnOnce(&str) -> String) -> Result<Running> {
+    let group = Group { name, processes: 1, threads: 16, options: "" };
+    lab.httpd(name, &with(&configs::daemon(lab, lab.module()?, "app.py", &group)?))
 }
 
 fn proxy(lab: &Lab, name: &str, scheme: &str, back: u16) -> Result<Running> {

@@ -46,27 +46,29 @@ enum Who {
 const COUNTED: &[Counted] = &[
     Counted { name: "static", who: Who::Apache, lines: |_, _| Ok(String::new()) },
     Counted { name: BARE, who: Who::Apache, lines: |lab, _| configs::bare(lab) },
-    Counted {
-        name: "ours-embedded",
-        who: Who::Apache,
-        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED),
-    },
+    Counted { name: "ours-embedded", who: Who::Apache, lines: |lab, _| embedded(lab) },
     // Against the one above: what it costs to record.
     Counted {
         name: "ours-recording",
         who: Who::Apache,
-        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "recording.py") + SEED),
+        lines: |lab, _| Ok(configs::recording(lab, &embedded(lab)?, "%{GLOBAL}")),
+    },
+    // The same, reported and with an eye on those that take long.
+    Counted {
+        name: "ours-telemetry",
+        who: Who::Apache,
+        lines: |lab, _| Ok(embedded(lab)? + &configs::telemetry(lab)),
     },
     Counted {
         name: "ours-embedded-status",
         who: Who::Apache,
-        lines: |lab, _| Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED + STATUS),
+        lines: |lab, _| Ok(embedded(lab)? + configs::STATUS),
     },
     Counted { name: "ours-daemon-apache", who: Who::Apache, lines: daemon },
     Counted {
         name: "ours-daemon-apache-status",
         who: Who::Apache,
-        lines: |lab, home| Ok(daemon(lab, home)? + STATUS),
+        lines: |lab, home| Ok(daemon(lab, home)? + configs::STATUS),
     },
     Counted { name: "ours-daemon-worker", who: Who::Worker, lines: daemon },
     Counted {
@@ -75,6 +77,10 @@ const COUNTED: &[Counted] = &[
         lines: |lab, _| Ok(configs::embedded(lab, &lab.peers.c_module()?, "hello.py") + SEED),
     },
 ];
+
+fn embedded(lab: &Lab) -> Result<String> {
+    Ok(configs::embedded(lab, lab.module()?, "hello.py") + SEED)
+}
 
 fn daemon(lab: &Lab, home: Option<&Path>) -> Result<String> {
     // A worker that is counted needs a while to start and to end.
@@ -89,9 +95,6 @@ fn daemon(lab: &Lab, home: Option<&Path>) -> Result<String> {
 /// How many steps a look into a dictionary takes depends on the seed of hashes: some hundred
 /// instructions per request, more or less.
 const SEED: &str = "WSGIPythonHashSeed 1\n";
-
-/// Requests are counted and shown: what that costs is the difference.
-const STATUS: &str = "<Location /wsgi-status>\nSetHandler wsgi-status\n</Location>\n";
 
 /// What the others are divided by.
 const BARE: &str = "bare";

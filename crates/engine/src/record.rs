@@ -12,8 +12,6 @@ use metrics::{Bracket, Called, Recorder, Transfer};
 use py::Waits;
 use wsgi_core::Summary;
 
-use crate::request::seconds;
-
 /// See the module.
 pub(crate) struct Record {
     bracket: Bracket<'static>,
@@ -53,16 +51,19 @@ impl Record {
             return;
         }
         let [start, queue, daemon] =
-            [request.request_start, request.queue_start, request.daemon_start].map(seconds);
-        let between = |from: f64, to: f64| Duration::from_secs_f64((to - from).clamp(0.0, MOST));
-        let (server, transfer) = if daemon > 0.0 {
-            let transfer = Transfer {
-                queue: between(queue, daemon),
-                daemon: between(daemon, application_start),
-            };
+            [request.request_start, request.queue_start, request.daemon_start];
+        // What is too large for a number is cut, and what is none is 0.
+        let called = (application_start * 1e6) as i64;
+        let between = |from: i64, to: i64| {
+            let passed = to.saturating_sub(from).clamp(0, MOST);
+            Duration::from_micros(passed.unsigned_abs())
+        };
+        let (server, transfer) = if daemon > 0 {
+            let transfer =
+                Transfer { queue: between(queue, daemon), daemon: between(daemon, called) };
             (between(start, queue), Some(transfer))
         } else {
-            (between(start, application_start), None)
+            (between(start, called), None)
         };
         let summary = Summary::default();
         self.call = Some(Call { begun: Instant::now(), server, transfer, summary });
@@ -75,9 +76,11 @@ impl Record {
         }
     }
 
-    /// The response is out; what was left of it for the end took so long to send.
-    pub(crate) fn close(self, status: u16, sending: Duration) -> Option<Called> {
-        let called = self.call.map(|call| {
+    /// The response is out; what was left of it for the end was sent between these points of time.
+    pub(crate) fn close(self, status: u16, sent: Option<(Instant, Instant)>) -> Option<Called> {
+        // Nothing has happened since.
+        let now = sent.map(|(_, now)| now).or_else(|| self.is_wanted().then(Instant::now));
+        let called = self.call.zip(now).map(|(call, now)| {
             let Summary {
                 input_reads,
                 input_length,
@@ -91,18 +94,22 @@ impl Record {
             Called {
                 server: call.server,
                 transfer: call.transfer,
-                application: call.begun.elapsed(),
+                application: now.saturating_duration_since(call.begun),
                 gil_wait: waits.time,
                 gil_waits: waits.count,
-                input_read: Duration::from_secs_f64(input_time),
-                output_write: Duration::from_secs_f64(output_time) + sending,
+                input_read: duration(input_time),
+                output_write: duration(output_time) + sent.map_or(Duration::ZERO, passed),
                 input_reads,
                 input_bytes: input_length,
                 output_writes,
                 output_bytes: output_length,
             }
         });
-        self.bracket.close(&metrics::Request { status, called });
+        let request = metrics::Request { status, called };
+        match now {
+            Some(now) => self.bracket.close_at(&request, now),
+            None => self.bracket.close(&request),
+        }
         called
     }
 
@@ -112,5 +119,14 @@ impl Record {
     }
 }
 
-/// A year: more than any phase takes, and less than a duration holds.
-const MOST: f64 = 366.0 * 24.0 * 3600.0;
+/// Most requests read nothing, and have written nothing before the end.
+fn duration(seconds: f64) -> Duration {
+    if seconds > 0.0 { Duration::from_secs_f64(seconds) } else { Duration::ZERO }
+}
+
+fn passed((from, to): (Instant, Instant)) -> Duration {
+    to.saturating_duration_since(from)
+}
+
+/// A year in microseconds: more than any phase takes.
+const MOST: i64 = 366 * 24 * 3600 * 1_000_000;

@@ -4,7 +4,7 @@
 //! call; everything else goes through [`crate::host::Host`] as the application produces it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engine_api::worker::Preload;
 use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
@@ -146,7 +146,7 @@ fn finish(
     running: Option<&Running<'_>>,
     respond: impl FnOnce(&wsgi_core::Head, &[&[u8]], Flags) -> Result<(), Fault>,
 ) -> Reply {
-    let mut sending = Duration::ZERO;
+    let mut sending = None;
     let reply = match outcome {
         Outcome::Sent { status } => replied(ReplyKind::Sent, status),
         Outcome::Failed { status } => replied(ReplyKind::Render, status),
@@ -162,7 +162,7 @@ fn finish(
             let chunks = if body.is_empty() { &[][..] } else { &[body][..] };
             let begun = record.is_wanted().then(Instant::now);
             let sent = respond(&response.head, chunks, flags);
-            sending = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+            sending = begun.map(|begun| (begun, Instant::now()));
             match sent {
                 Ok(()) => replied(kind, status),
                 Err(_) => replied(ReplyKind::Truncated, status),

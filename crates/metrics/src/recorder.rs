@@ -297,7 +297,12 @@ impl Recorder {
 
     /// Nanoseconds since the recorder was made.
     pub(crate) fn now(&self) -> u64 {
-        nanoseconds(self.epoch.elapsed())
+        self.at(Instant::now())
+    }
+
+    /// The same for another point of time.
+    fn at(&self, time: Instant) -> u64 {
+        nanoseconds(time.saturating_duration_since(self.epoch))
     }
 
     pub(crate) fn slots(&self) -> &[Mutex<Slot>] {
@@ -404,15 +409,20 @@ impl Bracket<'_> {
 
     /// The request is over.
     pub fn close(mut self, request: &Request) {
-        self.end(Some(request));
+        self.end(Some(request), None);
+    }
+
+    /// The request is over, since just now, which is worth a look at the clock.
+    pub fn close_at(mut self, request: &Request, now: Instant) {
+        self.end(Some(request), Some(now));
     }
 
     /// It was none: somebody else serves it.
     pub fn cancel(mut self) {
-        self.end(None);
+        self.end(None, None);
     }
 
-    fn end(&mut self, request: Option<&Request>) {
+    fn end(&mut self, request: Option<&Request>, now: Option<Instant>) {
         if !std::mem::take(&mut self.open) {
             return;
         }
@@ -425,8 +435,8 @@ impl Bracket<'_> {
         }
         let Some(Recorded { begun, cpu }) = self.recorded else { return };
         let cpu = thread_time().saturating_sub(cpu);
+        let now = self.recorder.at(now.unwrap_or_else(Instant::now));
         let Some(mut slot) = self.recorder.slot(self.slot) else { return };
-        let now = self.recorder.now();
         slot.count_until(now);
         slot.active = slot.active.saturating_sub(1);
         if let Some(request) = request {
@@ -437,7 +447,7 @@ impl Bracket<'_> {
 
 impl Drop for Bracket<'_> {
     fn drop(&mut self) {
-        self.end(Some(&Request { status: 500, called: None }));
+        self.end(Some(&Request { status: 500, called: None }), None);
     }
 }
 
