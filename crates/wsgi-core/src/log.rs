@@ -5,12 +5,11 @@
 //! serves a request goes to that request, together with its `wsgi.errors`, and anything else to the
 //! server's log, with a buffer per thread for lines that are not finished.
 //!
-//! Making an `io.TextIOWrapper` costs more than the rest of a small request, so those of
-//! `wsgi.errors` are used again, if the application has neither kept nor touched them.
-//!
 //! <https://peps.python.org/pep-3333/#input-and-error-streams>
 
-use std::cell::RefCell;
+mod errors;
+mod tails;
+
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +21,10 @@ use py::{Bound, Error, Result, Token, ffi, guard, text};
 
 use crate::exchange::{self, Exchange, lock};
 use crate::host::{Level, Record, ServerLog};
-use crate::lines::{Lines, Unfinished};
-use crate::state::{Ref, State};
+use crate::state::State;
+
+pub(crate) use errors::{Spare, errors};
+use tails::{finish_unfinished, log_to_server, write_unfinished};
 
 /// What an instance holds.
 struct Log {
@@ -39,15 +40,6 @@ enum Target {
     /// What the thread serves, else the server's log.
     Thread { stream: u64, log: Arc<dyn ServerLog> },
 }
-
-/// A stream that nobody uses.
-pub(crate) struct Spare {
-    stream: Ref,
-    log: Ref,
-}
-
-/// Spare streams kept: as many as requests run at once, within reason.
-const MOST_SPARES: usize = 64;
 
 /// Makes the type.
 pub(crate) fn make_class(py: Token<'_>) -> Result<'_, Bound<'_>> {
@@ -111,82 +103,6 @@ impl State {
         kwargs.dict_set(c"line_buffering", &py.bool(true))?;
         kwargs.dict_set(c"write_through", &py.bool(true))?;
         self.refs.text_stream.bind(py).call_with(&py.tuple([log.clone()])?, Some(&kwargs))
-    }
-}
-
-/// The `wsgi.errors` of a request, to be given back at its end.
-pub(crate) struct Errors<'py> {
-    pub(crate) stream: Bound<'py>,
-    log: Bound<'py>,
-}
-
-/// Makes `wsgi.errors` for `exchange`.
-pub(crate) fn errors<'py>(
-    py: Token<'py>,
-    state: &State,
-    exchange: &Arc<Exchange>,
-) -> Result<'py, Errors<'py>> {
-    let spare = lock(&state.streams).pop();
-    if let Some(spare) = spare {
-        // SAFETY: both references were given to the `Spare`; now they are ours.
-        let (stream, log) = unsafe {
-            let own = |object: Ref| Bound::from_owned(py, object.as_ptr());
-            (own(spare.stream)?, own(spare.log)?)
-        };
-        // SAFETY: made for `Log` below.
-        if let Target::Request(slot) = &unsafe { class::value::<Log>(log.as_ptr()) }.target {
-            *lock(slot) = Some(Arc::clone(exchange));
-        }
-        return Ok(Errors { stream, log });
-    }
-    let log = Log {
-        name: "<wsgi.errors>",
-        target: Target::Request(Mutex::new(Some(Arc::clone(exchange)))),
-        touched: AtomicBool::new(false),
-    };
-    // SAFETY: the class was made for `Log` in this interpreter.
-    let log = unsafe { class::instance(py, state.refs.log.as_ptr(), log)? };
-    let stream = state.wrap(py, &log)?;
-    // Making the stream asked the log what it can do.
-    // SAFETY: made for `Log`.
-    unsafe { class::value::<Log>(log.as_ptr()) }.touched.store(false, Ordering::Relaxed);
-    Ok(Errors { stream, log })
-}
-
-impl Errors<'_> {
-    /// Cuts the stream off from its request, and keeps it for another if that cannot be noticed.
-    pub(crate) fn retire(self, state: &State) {
-        // SAFETY: an instance of `Log`; attached, so reference counts do not change meanwhile
-        // (without a GIL another thread needs a reference of its own to change them, so that they
-        // are higher then).
-        let (log, unshared) = unsafe {
-            let log = class::value::<Log>(self.log.as_ptr());
-            // The stream holds the log, we hold both.
-            let counts = (ffi::Py_REFCNT(self.stream.as_ptr()), ffi::Py_REFCNT(self.log.as_ptr()));
-            (log, counts == (1, 2))
-        };
-        if let Target::Request(slot) = &log.target {
-            drop(lock(slot).take());
-        }
-        if !unshared || log.touched.load(Ordering::Relaxed) || has_attributes(&self.stream) {
-            return;
-        }
-        let mut spares = lock(&state.streams);
-        if spares.len() < MOST_SPARES {
-            spares.push(Spare { stream: Ref::new(self.stream), log: Ref::new(self.log) });
-        }
-    }
-}
-
-/// Whether somebody has set attributes of an `io` object. Makes its `__dict__`, which stays.
-fn has_attributes(stream: &Bound<'_>) -> bool {
-    // SAFETY: attached; a live object; a new reference, or NULL with an exception.
-    unsafe {
-        let dict = ffi::PyObject_GenericGetDict(stream.as_ptr(), ptr::null_mut());
-        match Bound::from_owned(stream.py(), dict) {
-            Ok(dict) => ffi::PyDict_Size(dict.as_ptr()) != 0,
-            Err(_) => true,
-        }
     }
 }
 
@@ -473,69 +389,4 @@ fn expired<'py>(py: Token<'py>, method: &str) -> Error<'py> {
     let text = format!("{method}() called on wsgi.errors after request completed");
     // SAFETY: a static class of libpython.
     unsafe { Error::new(py, ffi::PyExc_RuntimeError, &text) }
-}
-
-/// What a thread left unfinished on a standard stream; logged when the thread ends.
-struct Tail {
-    stream: u64,
-    text: Unfinished,
-    log: Arc<dyn ServerLog>,
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        let mut lines = Lines::default();
-        self.text.finish(&mut lines);
-        emit(&*self.log, &lines);
-    }
-}
-
-thread_local! {
-    static TAILS: RefCell<Vec<Tail>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Takes text of this thread for a stream; returns the lines that are finished.
-fn write_unfinished(stream: u64, log: &Arc<dyn ServerLog>, text: &[u8]) -> Lines {
-    let mut lines = Lines::default();
-    let stored = TAILS.try_with(|tails| {
-        let mut tails = tails.borrow_mut();
-        let at = tails.iter().position(|tail| tail.stream == stream).unwrap_or_else(|| {
-            let text = Unfinished::default();
-            tails.push(Tail { stream, text, log: Arc::clone(log) });
-            tails.len() - 1
-        });
-        if let Some(tail) = tails.get_mut(at) {
-            tail.text.write(text, &mut lines);
-        }
-    });
-    if stored.is_err() {
-        // The thread is ending: there will be no other time.
-        lines.push_text(text);
-    }
-    lines
-}
-
-fn finish_unfinished(stream: u64) -> Lines {
-    let mut lines = Lines::default();
-    let _ = TAILS.try_with(|tails| {
-        let mut tails = tails.borrow_mut();
-        if let Some(tail) = tails.iter_mut().find(|tail| tail.stream == stream) {
-            tail.text.finish(&mut lines);
-        }
-    });
-    lines
-}
-
-fn log_to_server(py: Token<'_>, log: &dyn ServerLog, lines: &Lines) {
-    if !lines.is_empty() {
-        py.detach(|| emit(log, lines));
-    }
-}
-
-fn emit(log: &dyn ServerLog, lines: &Lines) {
-    let records: Vec<Record<'_>> =
-        lines.iter().map(|line| Record::new(Level::Error, 0, line)).collect();
-    if !records.is_empty() {
-        log.log(&records);
-    }
 }
