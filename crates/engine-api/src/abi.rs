@@ -39,6 +39,7 @@ pub const ABI: u64 = {
     hash = add(hash, include_bytes!("scoreboard.rs"));
     hash = add(hash, include_bytes!("slice.rs"));
     hash = add(hash, include_bytes!("failure.rs"));
+    hash = add(hash, include_bytes!("worker.rs"));
     let sizes = [
         size_of::<EngineTable>(),
         size_of::<HostTable>(),

@@ -69,6 +69,7 @@ pub const ABI: u64 = {
     let mut hash = fingerprint(0xcbf2_9ce4_8422_2325, env!("CARGO_PKG_VERSION").as_bytes());
     hash = fingerprint(hash, include_bytes!("codec.rs"));
     hash = fingerprint(hash, include_bytes!("frame.rs"));
+    hash = fingerprint(hash, include_bytes!("pairs.rs"));
     hash = fingerprint(hash, include_bytes!("record.rs"));
     hash = fingerprint(hash, include_bytes!("request.rs"));
     hash = fingerprint(hash, include_bytes!("response.rs"));
