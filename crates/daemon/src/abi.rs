@@ -16,9 +16,13 @@ pub const ABI: u64 = {
     hash = fingerprint(hash, include_bytes!("board/cells.rs"));
     hash = fingerprint(hash, include_bytes!("config.rs"));
     hash = fingerprint(hash, include_bytes!("log.rs"));
+    hash = fingerprint(hash, include_bytes!("control/children.rs"));
+    hash = fingerprint(hash, include_bytes!("control/kept.rs"));
     hash = fingerprint(hash, include_bytes!("control/message.rs"));
+    hash = fingerprint(hash, include_bytes!("control/parent.rs"));
     hash = fingerprint(hash, include_bytes!("control/places.rs"));
     hash = fingerprint(hash, include_bytes!("control/start.rs"));
+    hash = fingerprint(hash, include_bytes!("control/worker.rs"));
     hash = fingerprint(hash, include_bytes!("parent/retained.rs"));
     fingerprint(hash, include_bytes!("worker/status.rs"))
 };

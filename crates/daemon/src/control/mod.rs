@@ -13,15 +13,20 @@
 //! first message of each kind of peer begins with the fingerprint of the build, so that a different
 //! build is told from nonsense.
 
+mod children;
+mod kept;
 mod message;
+mod parent;
 mod places;
 mod start;
+mod worker;
 
-pub use message::{
-    Connect, FromParent, FromWorker, Kept, MAX_KEY, MAX_MESSAGE, MAX_TEXT, Purpose, Question,
-    QuitReason, Retire, ToWorker,
-};
+pub use children::{Connect, Purpose, Question};
+pub use kept::Kept;
+pub use message::{MAX_KEY, MAX_MESSAGE, MAX_TEXT};
+pub use parent::FromParent;
 pub(crate) use places::{MAX_PLACES, room};
 pub use places::{Places, decode_places, encode_places};
 pub(crate) use start::milliseconds;
 pub use start::{MAX_LOADS, MAX_PAYLOAD, Start};
+pub use worker::{FromWorker, QuitReason, Retire, ToWorker};
