@@ -104,7 +104,13 @@ const PAGE: usize = 4096;
 
 /// A fingerprint of the layout: who keeps [`Memory::address`] for other builds keeps this with it.
 pub const FORMAT: u64 = {
-    let texts: [&[u8]; 2] = [include_bytes!("memory.rs"), include_bytes!("memory/places.rs")];
+    // What is where, what a bucket counts, and which phase has which number.
+    let texts: [&[u8]; 4] = [
+        include_bytes!("memory.rs"),
+        include_bytes!("memory/places.rs"),
+        include_bytes!("histogram.rs"),
+        include_bytes!("snapshot.rs"),
+    ];
     let (mut hash, mut text) = (0xcbf2_9ce4_8422_2325, 0);
     while text < texts.len() {
         let mut at = 0;
@@ -114,7 +120,7 @@ pub const FORMAT: u64 = {
         }
         text += 1;
     }
-    hash ^ (BOUNDS as u64) << 8 ^ Phase::COUNT as u64
+    hash
 };
 
 /// The memory. Never unmapped: processes that outlive a configuration still use it.
