@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tests::process::{Stats, wait_for};
-use tests::{Mpm, Python, Server, Setup, Site, http, matrix};
+use tests::{Mode, Mpm, Python, Server, Setup, Site, http, matrix};
 
 const HELLO: &str = "
 def application(environ, start_response):
@@ -218,6 +218,56 @@ fn the_configuration_is_read_anew() {
     server.graceful();
     assert_eq!(server.get("/").status, 200);
     server.stop();
+}
+
+/// An application that forks and lets the child come back, in whatever way, has no second server.
+#[test]
+fn forked_children_that_come_back_end() {
+    let script = r#"
+import os, sys
+
+def application(environ, start_response):
+    how = environ['PATH_INFO'][1:]
+    pid = os.fork()
+    if pid == 0:
+        if how == 'exit':
+            sys.exit(0)
+        if how == 'raise':
+            raise ValueError('in the child')
+        write = start_response('200 OK', [('Content-Length', '5')])
+        if how == 'write':
+            write(b'child')
+        if how == 'iterate':
+            return iter([b'chi', b'ld'])
+        return [b'child']
+    os.waitpid(pid, 0)
+    start_response('200 OK', [('Content-Length', '6')])
+    return [b'parent']
+"#;
+    for (mpm, mode) in
+        [(Mpm::Event, Mode::Embedded), (Mpm::Prefork, Mode::Embedded), (Mpm::Event, Mode::Daemon)]
+    {
+        eprintln!("{mpm:?}, {mode:?}:");
+        let site = Site::new(mpm, &matrix::python()).one_child(4).mode(mode);
+        let server = site.mount("/", "app.wsgi", script).start();
+        for tail in ["WSGI0174", "WSGI0175", "Traceback", "  File ", "    ", "SystemExit: 0"] {
+            server.log().allow(tail);
+        }
+        server.log().allow("ValueError: in the child");
+        assert_eq!(server.get("/return").with_status(200).text(), "parent");
+        let processes = server.processes().len();
+        for how in ["return", "exit", "raise", "write", "iterate"] {
+            let mut connection = server.connect();
+            for _ in 0..2 {
+                let request = format!("GET /{how} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                connection.send(request).unwrap();
+                let response = connection.response("GET").unwrap();
+                assert_eq!(response.with_status(200).text(), "parent", "{how}");
+            }
+        }
+        assert_eq!(server.processes().len(), processes);
+        server.stop();
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use wsgi_core as core;
 
 use crate::group::Group;
 use crate::telemetry::Progress;
-use crate::{hints, log};
+use crate::{fork, hints, log};
 
 type Read = Result<usize, core::Fault>;
 
@@ -91,6 +91,7 @@ impl core::Host for Host<'_, '_> {
         length: u64,
         flags: core::Flags,
     ) -> Result<u64, core::Fault> {
+        fork::end_if_forked();
         let send = || {
             with_head(head, |head| {
                 self.client().send_file(head, file, offset, length, bits(flags)).map_err(fault)
@@ -152,6 +153,7 @@ pub(crate) fn respond(
     chunks: &[&[u8]],
     flags: core::Flags,
 ) -> Result<(), engine_api::Fault> {
+    fork::end_if_forked();
     let chunks: SmallVec<[Bytes<'_>; 2]> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
     with_head(head, |head| client.respond(head, &chunks, bits(flags)))
 }
@@ -163,6 +165,7 @@ pub(crate) fn try_respond(
     chunks: &[&[u8]],
     flags: core::Flags,
 ) -> Option<Result<(), engine_api::Fault>> {
+    fork::end_if_forked();
     let chunks: SmallVec<[Bytes<'_>; 2]> = chunks.iter().map(|chunk| Bytes::new(chunk)).collect();
     with_head(head, |head| client.try_respond(head, &chunks, bits(flags)))
 }

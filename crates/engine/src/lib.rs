@@ -8,6 +8,7 @@
 //! It knows a server only through [`engine_api`], never Apache.
 
 mod current;
+mod fork;
 mod frames;
 mod graves;
 mod group;

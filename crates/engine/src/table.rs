@@ -14,6 +14,7 @@ use interp::{Config, HashSeed, MainThread};
 use log_codes::{WSGI0040, WSGI0104};
 use py::{Bound, Token, ffi};
 
+use crate::fork;
 use crate::group::{Group, interpreter_name};
 use crate::hook;
 use crate::log;
@@ -80,6 +81,7 @@ impl engine_api::Runtime for Runtime {
         let runtime =
             interp::Runtime::start(&config).map_err(|error| unavailable(&error.to_string()))?;
         tell_of_other_patch_level(&server);
+        fork::install();
         let process = process::set(Process::new(settings, server, runtime, recorder, None));
         process.all(b"")?;
         telemetry::start(process);
@@ -87,7 +89,9 @@ impl engine_api::Runtime for Runtime {
     }
 
     fn handle(request: &Request<'_>, client: Client<'_>) -> Result<Reply, Fault> {
-        request::handle(process()?, request, client)
+        let reply = request::handle(process()?, request, client);
+        fork::end_if_forked();
+        reply
     }
 
     fn decide(
@@ -95,7 +99,9 @@ impl engine_api::Runtime for Runtime {
         client: Client<'_>,
         names: &mut Names<'_>,
     ) -> Result<Verdict, Fault> {
-        hook::decide(process()?, hook, client, names)
+        let verdict = hook::decide(process()?, hook, client, names);
+        fork::end_if_forked();
+        verdict
     }
 
     fn load(load: &Load<'_>) -> Result<(), Fault> {

@@ -27,6 +27,7 @@ use log_codes::{WSGI0036, WSGI0038, WSGI0079, WSGI1105};
 use py::class::Table;
 use py::{Bound, Token, ffi, guard};
 
+use crate::fork;
 use crate::log;
 use crate::process::{self, Process};
 use crate::settings::Settings;
@@ -157,6 +158,7 @@ fn begin(py: Token<'_>, place: &'static Place) -> Option<&'static Process> {
         log::plain(&log, Level::Info, &line);
     });
     table::tell_of_other_patch_level(&log);
+    fork::install();
     let recorder = settings.recorder();
     let handle = Some(place.handle.clone());
     let process = process::set(Process::new(settings, log, runtime, recorder, handle));
