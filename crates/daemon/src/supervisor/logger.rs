@@ -2,10 +2,13 @@
 //!
 //! To the relay, which logs them as the server would; if there is none or it does not keep up, as
 //! lines to the main log, in the server's default form. What a worker says is escaped there: it may
-//! be anybody's text.
+//! be anybody's text. If that is a program that does not keep up either, lines are lost: nobody waits
+//! for a log here.
 
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 
 use crate::log::{Entry, Source};
 use crate::sys::{send, wall_us};
@@ -52,11 +55,10 @@ impl Logger {
             return;
         }
         let line = line(entry, wall_us());
-        // One write for a line. If it fails there is nowhere left to say so.
-        let _ = match &self.main {
-            Some(main) => rustix::io::write(main, &line).map_err(Into::into),
-            None => std::io::stderr().write(&line),
-        };
+        match &self.main {
+            Some(main) => write_line(main.as_fd(), line),
+            None => write_line(std::io::stderr().as_fd(), line),
+        }
     }
 
     /// Logs words of the supervisor that are about no group.
@@ -64,6 +66,26 @@ impl Logger {
         let record = Record::new(level, 0, text.as_bytes());
         self.log(&Entry { source: Source::Supervisor, group: b"", pid: 0, record });
     }
+}
+
+/// Most bytes that a pipe which has room takes without waiting: `PIPE_BUF`, see pipe(7).
+const AT_ONCE: usize = 4096;
+
+/// Writes a line with one call, if that does not wait. If it fails there is nowhere left to say so.
+fn write_line(to: BorrowedFd<'_>, mut line: Vec<u8>) {
+    let is_pipe = fstat(to).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo());
+    if is_pipe {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let has_room = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], Some(&now));
+        if has_room.is_ok_and(|ready| ready == 0) {
+            return;
+        }
+        if line.len() > AT_ONCE {
+            line.truncate(AT_ONCE - 1);
+            line.push(b'\n');
+        }
+    }
+    let _ = rustix::io::write(to, &line);
 }
 
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
@@ -118,7 +140,29 @@ fn time(now: i64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_program_that_does_not_read() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut logger = Logger::default();
+        logger.set(Some(writer.into()), None);
+        let begun = Instant::now();
+        for text in ["short".to_owned(), "long".repeat(5000)] {
+            for _ in 0..1000 {
+                logger.say(3, &text);
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        // What it reads is lines.
+        drop(logger);
+        let text = std::io::read_to_string(reader).unwrap();
+        assert!(text.len() > 60_000 && text.ends_with('\n'));
+        assert!(text.lines().all(|line| line.starts_with('[') && line.len() < AT_ONCE));
+        assert!(text.lines().count() > 100);
+    }
 
     #[test]
     fn a_line_looks_like_the_servers_and_is_one_line() {
