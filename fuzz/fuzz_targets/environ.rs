@@ -167,7 +167,7 @@ fuzz_target!(|input: Input<'_>| {
     });
     globals.dict_set(c"expected", &py.list(pairs).expect("memory")).expect("memory");
     let app = globals.dict_get(c"application").expect("a dict").expect("an application");
-    let request = Request { environ: &environ, https: input.https, ..Request::default() };
+    let request = Request { environ: &environ[..], https: input.https, ..Request::default() };
     for _ in 0..if input.again { 4 } else { 1 } {
         let mut host = Nothing(Vec::new());
         let served = wsgi_core::serve(py, &engine.state, &app, &request, &mut host);

@@ -15,14 +15,13 @@ use log_codes::{
     WSGI0177, WSGI0178, WSGI0179,
 };
 use py::{Bound, Error, Token, ffi, text};
-use smallvec::SmallVec;
 use wsgi_core::Value;
 
 use crate::group::Group;
 use crate::host::Host;
 use crate::log::{self, Log, Report};
 use crate::process::Process;
-use crate::request::not_attached;
+use crate::request::{Pairs, not_attached};
 use crate::script::{Ask, OnChange};
 
 /// Asks a script, on the calling thread, which is not attached.
@@ -76,9 +75,6 @@ impl<'py> Question<'_, 'py> {
         let Question { py, hook, group, .. } = *self;
         let objects = group.objects.get().ok_or(Failed)?;
         let globals = self.globals()?;
-        let pairs = hook.environ.get().iter();
-        let environ: SmallVec<[(&[u8], &[u8]); 48]> =
-            pairs.map(|pair| (pair.name.or_empty(), pair.value.or_empty())).collect();
         let settings = &group.process.settings;
         let mut extra = vec![
             ("mod_wsgi.process_group", Value::Latin1(&settings.process_group)),
@@ -92,7 +88,7 @@ impl<'py> Question<'_, 'py> {
             extra.push(("apache.request_rec", Value::Pointer(hook.request_rec)));
         }
         let request = wsgi_core::Request {
-            environ: &environ,
+            environ: Pairs(hook.environ.get()),
             extra: &extra,
             script: self.script(),
             context: &group.context,

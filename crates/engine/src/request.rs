@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engine_api::worker::Preload;
-use engine_api::{Client, Fault, FaultKind, Reply, ReplyKind, Request};
+use engine_api::{Client, Fault, FaultKind, Pair, Reply, ReplyKind, Request};
 use log_codes::{WSGI0087, WSGI0191};
-use py::{Bound, Token, Waits, ffi};
+use py::{Bound, Global, Token, Waits, ffi};
 use smallvec::SmallVec;
-use wsgi_core::{Flags, Outcome, Value};
+use wsgi_core::{Flags, Outcome, Value, Variables};
 
 use crate::current::{self, Current, Entered};
 use crate::group::{Group, interpreter_name};
@@ -52,8 +52,6 @@ pub(crate) fn handle(
     })
 }
 
-/// As many variables as a request usually has at most; more cost an allocation.
-const USUAL_VARIABLES: usize = 48;
 /// As many entries as [`add_extra`] adds.
 const MOST_EXTRA: usize = 10;
 
@@ -210,7 +208,7 @@ fn serve(
     let current = Current { group, log: client, data: data.as_ptr() };
     let _entered = Entered::new(&current);
     let id = request.request_id.get();
-    let _active = id.and_then(|id| Active::enter(py, group, id, &data));
+    let active = id.and_then(|id| Active::enter(py, group, id, &data));
     let ask = Ask {
         path: request.script.or_empty(),
         mtime: (request.script_mtime >= 0).then_some(request.script_mtime),
@@ -250,13 +248,11 @@ fn serve(
         running.progress().call();
     }
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
-    add_extra(&mut extra, request, thread_id, application_start);
-    let pairs = request.environ.get().iter();
-    let mut environ = SmallVec::<[(&[u8], &[u8]); USUAL_VARIABLES]>::new();
-    environ.extend(pairs.map(|pair| (pair.name.or_empty(), pair.value.or_empty())));
+    let id = active.as_ref().and_then(|active| active.id.as_ref());
+    add_extra(&mut extra, request, id, thread_id, application_start);
     let observer = observe::observer(py, group, request, thread_id, application_start, &data);
     let described = wsgi_core::Request {
-        environ: &environ,
+        environ: Pairs(request.environ.get()),
         extra: &extra,
         https: request.https,
         multithread: request.multithread,
@@ -281,6 +277,7 @@ fn serve(
 fn add_extra<'a>(
     extra: &mut SmallVec<[(&'static str, Value<'a>); MOST_EXTRA]>,
     request: &Request<'a>,
+    request_id: Option<&'a Global>,
     thread_id: u32,
     application_start: f64,
 ) {
@@ -294,13 +291,23 @@ fn add_extra<'a>(
         ("mod_wsgi.application_start", Value::Float(application_start)),
     ]);
     if let Some(id) = request.request_id.get() {
-        extra.push(("mod_wsgi.request_id", Value::Latin1(id)));
+        extra.push(("mod_wsgi.request_id", request_id.map_or(Value::Latin1(id), Value::Object)));
     }
     if let Some(id) = request.connection_id.get() {
         extra.push(("mod_wsgi.connection_id", Value::Latin1(id)));
     }
     if !request.request_rec.is_null() {
         extra.push(("apache.request_rec", Value::Pointer(request.request_rec)));
+    }
+}
+
+/// Variables as they come from the server.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pairs<'a>(pub(crate) &'a [Pair<'a>]);
+
+impl Variables for Pairs<'_> {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|pair| (pair.name.or_empty(), pair.value.or_empty()))
     }
 }
 
@@ -317,7 +324,8 @@ pub(crate) fn now() -> f64 {
 /// The request's entry in `mod_wsgi.active_requests`.
 struct Active<'py> {
     requests: Bound<'py>,
-    id: Bound<'py>,
+    /// There until it is dropped.
+    id: Option<Global>,
 }
 
 impl<'py> Active<'py> {
@@ -337,16 +345,18 @@ impl<'py> Active<'py> {
             drop(py::Error::take(py));
             return None;
         }
-        Some(Active { requests, id })
+        Some(Active { requests, id: Some(id.into_global()) })
     }
 }
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
+        let py = self.requests.py();
+        let Some(Ok(id)) = self.id.take().map(|id| id.into_bound(py)) else { return };
         // SAFETY: attached; a dict (`enter`) and a `str`.
-        if unsafe { ffi::PyDict_DelItem(self.requests.as_ptr(), self.id.as_ptr()) } < 0 {
+        if unsafe { ffi::PyDict_DelItem(self.requests.as_ptr(), id.as_ptr()) } < 0 {
             // The application was faster.
-            drop(py::Error::take(self.requests.py()));
+            drop(py::Error::take(py));
         }
     }
 }

@@ -22,7 +22,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use log_codes::WSGI1103;
 use md5::{Digest, Md5};
 use py::{Bound, Error, Global, Token, ffi};
@@ -87,7 +86,8 @@ struct Script {
     path: Vec<u8>,
     /// `_mod_wsgi_` and the MD5 of the path.
     name: Global,
-    current: ArcSwapOption<Version>,
+    /// Held for a moment only, and not while Python runs.
+    current: Mutex<Option<Arc<Version>>>,
     loading: Mutex<Loading>,
     loaded: Condvar,
     graves: Graves,
@@ -148,7 +148,7 @@ impl Script {
         Ok(Script {
             path: ask.path.to_vec(),
             name: py.str(&name)?.into_global(),
-            current: ArcSwapOption::empty(),
+            current: Mutex::default(),
             loading: Mutex::default(),
             loaded: Condvar::new(),
             graves: Graves::default(),
@@ -157,10 +157,10 @@ impl Script {
 
     fn globals<'py>(&self, py: Token<'py>, ask: &Ask<'_>) -> Result<Bound<'py>, Unusable> {
         loop {
-            let current = self.current.load_full();
+            let current = self.current();
             let Some(current) = current.filter(|_| self.is_imported(py)) else {
                 let _turn = py.detach(|| self.wait()).map_err(|()| self.deadlock(py, ask))?;
-                if self.current.load().is_some() && self.is_imported(py) {
+                if self.current().is_some() && self.is_imported(py) {
                     continue;
                 }
                 return self.load(py, ask, "Loading").or_else(|Failed| self.what_there_is(py));
@@ -195,11 +195,16 @@ impl Script {
 
     /// The globals of the version that was loaded last, after a failure to load another.
     fn what_there_is<'py>(&self, py: Token<'py>) -> Result<Bound<'py>, Unusable> {
-        self.current.load_full().map_or(Err(Unusable::Broken), |current| current.globals(py))
+        self.current().map_or(Err(Unusable::Broken), |current| current.globals(py))
+    }
+
+    /// The version that serves.
+    fn current(&self) -> Option<Arc<Version>> {
+        lock(&self.current).clone()
     }
 
     fn is(&self, version: &Arc<Version>) -> bool {
-        self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, version))
+        self.current().is_some_and(|current| Arc::ptr_eq(&current, version))
     }
 
     /// Whether the module is in `sys.modules`.

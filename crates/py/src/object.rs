@@ -171,15 +171,23 @@ impl Global {
         }
     }
 
+    /// Takes the reference to the attachment `py`.
+    ///
+    /// # Errors
+    /// [`WrongInterpreter`] if `py` is attached to another interpreter; the object is then leaked.
+    pub fn into_bound(self, py: Token<'_>) -> std::result::Result<Bound<'_>, WrongInterpreter> {
+        let object = self.bind(py)?;
+        // SAFETY: this is the reference that `self` owned, and not the last; `self` has no destructor.
+        unsafe { ffi::Py_DECREF(self.ptr.as_ptr()) };
+        Ok(object)
+    }
+
     /// Gives the reference back.
     ///
     /// # Errors
     /// [`WrongInterpreter`] if `py` is attached to another interpreter; the object is then leaked.
     pub fn release(self, py: Token<'_>) -> std::result::Result<(), WrongInterpreter> {
-        drop(self.bind(py)?);
-        // SAFETY: this is the reference that `self` owned; `self` has no destructor.
-        unsafe { ffi::Py_DECREF(self.ptr.as_ptr()) };
-        Ok(())
+        self.into_bound(py).map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ use py::{Bound, Error, Result, Token, ffi, guard, text};
 use crate::environ::{set, set_uncached};
 use crate::exchange::{Current, Exchange};
 use crate::host::Host;
-use crate::request::Request;
+use crate::request::{Request, Variables};
 use crate::serve::{Context, Ending};
 use crate::state::{State, to_object};
 use crate::{adapter, log};
@@ -32,7 +32,7 @@ use crate::{adapter, log};
 pub fn consult<'py, R>(
     py: Token<'py>,
     state: &Arc<State>,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
     host: &mut dyn Host,
     ask: impl FnOnce(&Bound<'py>) -> R,
 ) -> Result<'py, R> {
@@ -58,12 +58,12 @@ pub fn consult<'py, R>(
 fn environ<'py>(
     py: Token<'py>,
     state: &State,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
     exchange: &Arc<Exchange>,
     errors: &Bound<'py>,
 ) -> Result<'py, Bound<'py>> {
     let environ = py.dict()?;
-    for (name, value) in request.environ {
+    for (name, value) in request.environ.pairs() {
         set_uncached(py, &state.template, &environ, name, value)?;
     }
     for (name, value) in request.extra {

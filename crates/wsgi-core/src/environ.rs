@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use py::{Bound, Error, Result, Token, ffi};
 
 use crate::names::{Kind, Names};
-use crate::request::{Request, Value};
+use crate::request::{Request, Value, Variables};
 use crate::state::{Ref, State, intern, to_object};
 
 /// What every `environ` begins as, and the names of entries that are made for each.
@@ -94,7 +94,7 @@ impl Template {
         &self,
         py: Token<'py>,
         environ: &Bound<'py>,
-        request: &Request<'_>,
+        request: &Request<'_, impl Variables>,
     ) -> Result<'py, ()> {
         let scheme = if request.https { self.https } else { self.http };
         set(environ, &self.url_scheme.bind(py), &scheme.bind(py))?;
@@ -108,7 +108,7 @@ impl Template {
 pub(crate) fn build<'py>(
     py: Token<'py>,
     state: &State,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
     input: &Bound<'py>,
     errors: &Bound<'py>,
 ) -> Result<'py, Bound<'py>> {
@@ -130,6 +130,7 @@ pub(crate) fn build<'py>(
     Ok(environ)
 }
 
+#[inline]
 fn try_names(names: &Mutex<Names>) -> Option<MutexGuard<'_, Names>> {
     match names.try_lock() {
         Ok(names) => Some(names),
@@ -141,10 +142,10 @@ fn try_names(names: &Mutex<Names>) -> Option<MutexGuard<'_, Names>> {
 fn build_uncached<'py>(
     py: Token<'py>,
     template: &Template,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
 ) -> Result<'py, Bound<'py>> {
     let environ = template.copy(py)?;
-    for (name, value) in request.environ {
+    for (name, value) in request.environ.pairs() {
         set_uncached(py, template, &environ, name, value)?;
     }
     for (name, value) in request.extra {
@@ -169,6 +170,7 @@ pub(crate) fn set_uncached<'py>(
 }
 
 /// `dict[name] = value`
+#[inline]
 pub(crate) fn set<'py>(
     dict: &Bound<'py>,
     name: &Bound<'py>,

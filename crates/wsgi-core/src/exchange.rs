@@ -21,7 +21,7 @@ use crate::body::{Body, Source};
 use crate::host::{Fault, FaultKind, Flags, Host, Level, Record, Style};
 use crate::lines::{Lines, Unfinished};
 use crate::reply::{NotStarted, Reply, Step};
-use crate::request::{Observer, Summary};
+use crate::request::{Observer, Summary, Variables};
 use crate::state::State;
 
 /// What the objects of one request share.
@@ -127,7 +127,7 @@ impl Exchange {
     /// `host` is not used, and stays valid, until `expire` has returned.
     pub(crate) unsafe fn new(
         state: &Arc<State>,
-        request: &crate::Request<'_>,
+        request: &crate::Request<'_, impl Variables>,
         host: &mut dyn Host,
     ) -> Exchange {
         // SAFETY: only the lifetime changes; `expire` makes up for it, by contract.
@@ -147,6 +147,7 @@ impl Exchange {
     }
 
     /// One that is over, and never was a request.
+    #[inline]
     pub(crate) fn over(state: &Arc<State>) -> Exchange {
         Exchange {
             state: Arc::clone(state),
@@ -180,6 +181,7 @@ impl Exchange {
     /// Uses the host, which nobody else does meanwhile; `None` once the request is over.
     ///
     /// `body` must not run Python code.
+    #[inline]
     pub(crate) fn with_host<R>(
         &self,
         py: Token<'_>,
@@ -371,6 +373,7 @@ impl Exchange {
     }
 
     /// Numbers so far, but for what the thread has waited.
+    #[inline]
     pub(crate) fn summary(&self) -> Summary {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let seconds = |counter: &AtomicU64| count(counter) as f64 / 1e9;
@@ -428,6 +431,7 @@ impl Source for HostSource<'_, '_> {
 }
 
 /// Locks what is never held for long, or across anything that could wait.
+#[inline]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under a lock has ended its request already; the data is plain.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -460,6 +464,7 @@ pub(crate) struct Current<'a> {
 }
 
 impl<'a> Current<'a> {
+    #[inline]
     pub(crate) fn enter(exchange: &'a Arc<Exchange>) -> Current<'a> {
         let outer = CURRENT.with(|current| current.replace(Arc::as_ptr(exchange)));
         Current { outer, _exchange: exchange }

@@ -26,6 +26,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    #[inline]
     pub(crate) fn new(exchange: &Arc<Exchange>) -> Handle {
         Handle {
             exchange: UnsafeCell::new(Arc::clone(exchange)),
@@ -114,6 +115,7 @@ impl<'py> Handles<'py> {
     }
 
     /// Keeps the objects for another request if the application has none of them.
+    #[inline]
     pub(crate) fn retire(self, state: &State, exchange: &Exchange) {
         let handle = adapter::handle(&self.adapter);
         handle.write.set(ptr::null_mut());

@@ -12,7 +12,7 @@
 //! # fn embed<'py>(py: py::Token<'py>, app: &py::Bound<'py>, host: &mut dyn Host) -> py::Result<'py, ()> {
 //! let config = Config { log: Arc::new(Stderr), constants: &[] };
 //! let state = State::new(py, &config)?;
-//! let request = Request {
+//! let request: Request<'_> = Request {
 //!     environ: &[(b"REQUEST_METHOD", b"GET"), (b"PATH_INFO", b"/"), (b"HTTP_HOST", b"a.test")],
 //!     multithread: true,
 //!     script: b"app.py",
@@ -76,6 +76,6 @@ pub use head::Head;
 pub use host::{Fault, FaultKind, Flags, Host, Level, Record, ServerLog, Style};
 pub use py;
 pub use report::Report;
-pub use request::{Observer, Outcome, Request, Response, Served, Summary, Value};
+pub use request::{Observer, Outcome, Request, Response, Served, Summary, Value, Variables};
 pub use serve::serve;
 pub use state::{Config, State};

@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use py::{Bound, Result, Token};
 
 use crate::environ::{Template, set, set_uncached};
-use crate::request::Request;
+use crate::request::{Request, Variables};
 use crate::shape::{LONGEST_VALUE, Shape};
 use crate::state::{Ref, intern, to_object};
 
@@ -104,6 +104,7 @@ impl Kind {
     }
 
     /// The `str` of a value.
+    #[inline]
     pub(crate) fn decode<'py>(self, py: Token<'py>, value: &[u8]) -> Result<'py, Bound<'py>> {
         if self == Kind::File
             && let Ok(text) = py.fs_str(value)
@@ -143,10 +144,10 @@ impl Names {
         &mut self,
         py: Token<'py>,
         template: &Template,
-        request: &Request<'_>,
+        request: &Request<'_, impl Variables>,
     ) -> Result<'py, Bound<'py>> {
         let environ = template.copy(py)?;
-        for (name, value) in request.environ {
+        for (name, value) in request.environ.pairs() {
             let place =
                 if name.len() <= LONGEST_NAME { self.place(py, template, name)? } else { None };
             let Some(place) = place else {
@@ -228,7 +229,7 @@ impl Names {
     }
 
     /// The shape of this request, if it has one.
-    pub(crate) fn shape(&mut self, request: &Request<'_>) -> Option<&mut Shape> {
+    pub(crate) fn shape(&mut self, request: &Request<'_, impl Variables>) -> Option<&mut Shape> {
         let at = self.shapes.iter().position(|shape| shape.fits(request))?;
         if at > 0 {
             self.shapes.get_mut(..=at)?.rotate_right(1);
@@ -241,7 +242,7 @@ impl Names {
         &mut self,
         py: Token<'py>,
         template: &Template,
-        request: &Request<'_>,
+        request: &Request<'_, impl Variables>,
         environ: &Bound<'py>,
     ) -> Result<'py, ()> {
         let mut hasher = EndsHasher::default();
@@ -256,7 +257,7 @@ impl Names {
             self.candidate = self.candidate.wrapping_add(1);
             return Ok(());
         }
-        let mut places = Vec::with_capacity(request.environ.len() + request.extra.len());
+        let mut places = Vec::with_capacity(request.environ.pairs().len() + request.extra.len());
         for name in sequence(request) {
             match self.places.get(name) {
                 // A name twice: which value wins depends on the order.
@@ -279,8 +280,8 @@ impl Names {
 }
 
 /// The names of a request in order.
-fn sequence<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
-    let variables = request.environ.iter().map(|(name, _)| *name);
+fn sequence<'a>(request: &'a Request<'_, impl Variables>) -> impl Iterator<Item = &'a [u8]> {
+    let variables = request.environ.pairs().map(|(name, _)| name);
     variables.chain(request.extra.iter().map(|(name, _)| name.as_bytes()))
 }
 

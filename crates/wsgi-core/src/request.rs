@@ -3,19 +3,19 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use py::{Bound, Error, Token, Waits};
+use py::{Bound, Error, Global, Token, Waits};
 
 use crate::head::Head;
 
 /// A request, borrowed for [`serve`](crate::serve).
 #[derive(Clone, Default)]
-pub struct Request<'a> {
+pub struct Request<'a, V = &'a [(&'a [u8], &'a [u8])]> {
     /// CGI variables, and others that are text: name and value. Names are UTF-8 (anything else is
     /// left out); values become `str` by Latin-1, but `DOCUMENT_ROOT` and `SCRIPT_FILENAME` as
     /// file names do. Later ones replace earlier ones of the same name. Left out are names that
     /// start with `mod_wsgi.x-`, the `wsgi.*` ones of PEP 3333 and those of
     /// [`Config::constants`](crate::Config::constants), which are the server's.
-    pub environ: &'a [(&'a [u8], &'a [u8])],
+    pub environ: V,
     /// Further entries, of other types. They replace those above.
     pub extra: &'a [(&'a str, Value<'a>)],
     /// `wsgi.url_scheme` is `https`.
@@ -43,6 +43,19 @@ pub struct Request<'a> {
     pub waited: Option<Waits>,
 }
 
+/// Variables of a request, however the server has them: they are looked at in order, more than once,
+/// and need not be written down anew for it.
+pub trait Variables: Copy {
+    /// Names and values.
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])>;
+}
+
+impl Variables for &[(&[u8], &[u8])] {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.iter().copied()
+    }
+}
+
 /// An entry of `environ` that is no text in Latin-1.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -63,6 +76,8 @@ pub enum Value<'a> {
     Version([u32; 3]),
     /// `PyCapsule` without a name
     Pointer(*mut c_void),
+    /// An object that is there already
+    Object(&'a Global),
 }
 
 /// What became of a request.

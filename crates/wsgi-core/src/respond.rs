@@ -16,17 +16,17 @@ use crate::exchange::{Exchange, SendError, lock};
 use crate::host::{FaultKind, Flags, Level, Record};
 use crate::reply::Reply;
 use crate::report::{Report, message_bytes};
-use crate::request::{Outcome, Request, Response};
+use crate::request::{Outcome, Request, Response, Variables};
 use crate::state::State;
 
 /// The largest response that is collected.
 const COLLECT: usize = 64 * 1024;
 
 /// A request that is being served.
-pub(crate) struct Run<'a, 'py> {
+pub(crate) struct Run<'a, 'py, V> {
     pub(crate) py: Token<'py>,
     pub(crate) state: &'a State,
-    pub(crate) request: &'a Request<'a>,
+    pub(crate) request: &'a Request<'a, V>,
     pub(crate) exchange: &'a Arc<Exchange>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct End {
     failed: Option<u16>,
 }
 
-impl<'py> Run<'_, 'py> {
+impl<'py, V: Variables> Run<'_, 'py, V> {
     /// Sends what the application returned, and closes it.
     pub(crate) fn consume(&self, result: Bound<'py>) -> End {
         if let Some(end) = self.small_sequence(&result) {
@@ -338,6 +338,7 @@ impl<'py> Run<'_, 'py> {
 }
 
 /// `sequence[index]`, or nothing behind the end.
+#[inline]
 fn sequence_item<'py>(
     sequence: &Bound<'py>,
     is_list: bool,

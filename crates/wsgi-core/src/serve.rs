@@ -7,7 +7,7 @@ use py::{Bound, Error, Result, Token, Waits, ffi};
 use crate::exchange::{Current, Exchange};
 use crate::handles::Handles;
 use crate::host::Host;
-use crate::request::{Request, Served, Summary};
+use crate::request::{Request, Served, Summary, Variables};
 use crate::respond::Run;
 use crate::state::State;
 use crate::{environ, log};
@@ -25,7 +25,7 @@ pub fn serve<'py>(
     py: Token<'py>,
     state: &Arc<State>,
     app: &Bound<'py>,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
     host: &mut dyn Host,
 ) -> Served {
     state.check(py);
@@ -91,7 +91,7 @@ fn run<'py>(
     py: Token<'py>,
     state: &State,
     app: &Bound<'py>,
-    request: &Request<'_>,
+    request: &Request<'_, impl Variables>,
     exchange: &Arc<Exchange>,
     waited: Option<Waits>,
 ) -> Served {
@@ -124,7 +124,7 @@ fn run<'py>(
 
 /// Makes what the application gets, and calls it.
 fn call<'py>(
-    run: &Run<'_, 'py>,
+    run: &Run<'_, 'py, impl Variables>,
     app: &Bound<'py>,
     errors: &Bound<'py>,
     handles: &Handles<'py>,

@@ -11,7 +11,7 @@ use std::{mem, ptr};
 use py::{Bound, Error, Result, Token, ffi};
 
 use crate::names::{EndsHasher, Kind};
-use crate::request::{Request, Value};
+use crate::request::{Request, Value, Variables};
 use crate::state::{Ref, to_object};
 
 /// Values longer than this are not kept.
@@ -53,14 +53,14 @@ impl Shape {
     /// order and without one that comes twice.
     pub(crate) fn new<'py>(
         py: Token<'py>,
-        request: &Request<'_>,
+        request: &Request<'_, impl Variables>,
         names: impl Iterator<Item = (Box<[u8]>, Ref, Kind)>,
         environ: &Bound<'py>,
         placeholders: [Ref; 2],
     ) -> Result<'py, Shape> {
         // SAFETY: attached; a dict.
         let entries = unsafe { Bound::from_owned(py, ffi::PyDict_Copy(environ.as_ptr()))? };
-        let values = request.environ.iter().map(|(_, value)| Value::Latin1(value));
+        let values = request.environ.pairs().map(|(_, value)| Value::Latin1(value));
         let values = values.chain(request.extra.iter().map(|(_, value)| *value));
         let mut slots = Vec::new();
         for ((name, text, kind), value) in names.zip(values) {
@@ -73,19 +73,22 @@ impl Shape {
         for text in placeholders {
             put(&entries, text, &py.none())?;
         }
-        let variables = request.environ.len();
+        let variables = request.environ.pairs().len();
         Ok(Shape { flags: flags(request), variables, slots, entries: Ref::new(entries) })
     }
 
     /// Whether this is the shape of `request`.
-    pub(crate) fn fits(&self, request: &Request<'_>) -> bool {
+    pub(crate) fn fits(&self, request: &Request<'_, impl Variables>) -> bool {
         let Some((variables, extra)) = self.slots.split_at_checked(self.variables) else {
             return false;
         };
-        variables.len() == request.environ.len()
+        variables.len() == request.environ.pairs().len()
             && extra.len() == request.extra.len()
             && self.flags == flags(request)
-            && variables.iter().zip(request.environ).all(|(s, (name, _))| same(&s.name, name))
+            && variables
+                .iter()
+                .zip(request.environ.pairs())
+                .all(|(s, (name, _))| same(&s.name, name))
             && extra.iter().zip(request.extra).all(|(s, (name, _))| same(&s.name, name.as_bytes()))
     }
 
@@ -93,20 +96,20 @@ impl Shape {
     pub(crate) fn build<'py>(
         &mut self,
         py: Token<'py>,
-        request: &Request<'_>,
+        request: &Request<'_, impl Variables>,
     ) -> Result<'py, Bound<'py>> {
         // SAFETY: attached; a dict.
         let environ = unsafe { Bound::from_owned(py, ffi::PyDict_Copy(self.entries.as_ptr()))? };
         let (variables, extra) =
             self.slots.split_at_mut_checked(self.variables).unwrap_or_default();
         let mut last: Option<(&[u8], Bound<'py>)> = None;
-        for (slot, (_, value)) in variables.iter_mut().zip(request.environ) {
+        for (slot, (_, value)) in variables.iter_mut().zip(request.environ.pairs()) {
             if matches!(&slot.known, Known::Text(known) if same(known, value)) {
                 continue;
             }
             // Some variables are the same memory under another name, such as PATH_INFO.
             let object = match &last {
-                Some((text, object)) if ptr::eq(*text, *value) && slot.kind != Kind::File => object,
+                Some((text, object)) if ptr::eq(*text, value) && slot.kind != Kind::File => object,
                 _ => &last.insert((value, slot.kind.decode(py, value)?)).1,
             };
             slot.set(&environ, self.entries, object, Value::Latin1(value))?;
@@ -130,6 +133,7 @@ impl Shape {
 
 impl Slot {
     /// Sets another value than the known one, and takes it over if it is likely to stay.
+    #[inline]
     fn set<'py>(
         &mut self,
         environ: &Bound<'py>,
@@ -152,6 +156,7 @@ impl Slot {
 }
 
 impl Known {
+    #[inline]
     fn is(&self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Known::Text(known), Value::Latin1(value)) => same(known, value),
@@ -189,11 +194,13 @@ impl Kind {
     }
 }
 
-fn flags(request: &Request<'_>) -> [bool; 4] {
+#[inline]
+fn flags(request: &Request<'_, impl Variables>) -> [bool; 4] {
     [request.https, request.multithread, request.multiprocess, request.run_once]
 }
 
 /// `dict[name] = value`
+#[inline]
 fn put<'py>(dict: &Bound<'py>, name: Ref, value: &Bound<'py>) -> Result<'py, ()> {
     // SAFETY: attached; a dict and two live objects, of which it takes references of its own.
     let status = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), name.as_ptr(), value.as_ptr()) };

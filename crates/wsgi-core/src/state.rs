@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use py::{Bound, InterpreterId, Result, Token, ffi};
+use py::{Bound, Error, InterpreterId, Result, Token, ffi};
 
 use crate::environ::Template;
 use crate::exchange::Exchange;
@@ -64,11 +64,13 @@ impl Ref {
     }
 
     /// Gives the reference back.
+    #[inline]
     pub(crate) fn release(self, py: Token<'_>) {
         // SAFETY: a reference that we own (type invariant), given away.
         drop(unsafe { Bound::from_owned_or_none(py, self.0.as_ptr()) });
     }
 
+    #[inline]
     pub(crate) fn bind(self, py: Token<'_>) -> Bound<'_> {
         // SAFETY: a live object that we own a reference to (type invariant).
         unsafe { Bound::from_borrowed(py, self.0.as_ptr()) }
@@ -160,6 +162,7 @@ pub(crate) fn intern<'py>(py: Token<'py>, text: &str) -> Result<'py, Bound<'py>>
 }
 
 /// Makes a Python object of `value`.
+#[inline]
 pub(crate) fn to_object<'py>(py: Token<'py>, value: Value<'_>) -> Result<'py, Bound<'py>> {
     match value {
         Value::None => Ok(py.none()),
@@ -172,6 +175,10 @@ pub(crate) fn to_object<'py>(py: Token<'py>, value: Value<'_>) -> Result<'py, Bo
             py.tuple([py.int(a.into())?, py.int(b.into())?, py.int(c.into())?])
         }
         Value::Pointer(value) => capsule(py, value),
+        Value::Object(value) => value.bind(py).map_err(|error| {
+            // SAFETY: the class is a static of libpython.
+            unsafe { Error::new(py, ffi::PyExc_SystemError, &error.to_string()) }
+        }),
     }
 }
 

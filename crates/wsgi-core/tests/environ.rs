@@ -48,7 +48,7 @@ fn flags_are_what_the_server_says() {
         let app = globals.dict_get(c"application").unwrap().unwrap();
         for bits in 0..16 {
             let bit = |n: u32| bits >> n & 1 == 1;
-            let request = Request {
+            let request: Request<'_> = Request {
                 https: bit(0),
                 multithread: bit(1),
                 multiprocess: bit(2),
@@ -147,7 +147,7 @@ fn typed_entries() {
             ("SERVER_NAME", Value::Str("wins")),
         ];
         let environ: &[(&[u8], &[u8])] = &[(b"SERVER_NAME", b"loses")];
-        let request = Request { environ, extra: &extra, ..Request::default() };
+        let request: Request<'_> = Request { environ, extra: &extra, ..Request::default() };
         for _ in 0..4 {
             wsgi_core::serve(py, &state, &app, &request, &mut Mock::default());
             let found = eval(
@@ -162,7 +162,7 @@ fn typed_entries() {
         }
         // NULL is no capsule: the request fails, and says so.
         let extra = [("a.pointer", Value::Pointer(std::ptr::null_mut()))];
-        let request = Request { extra: &extra, ..Request::default() };
+        let request: Request<'_> = Request { extra: &extra, ..Request::default() };
         let mut host = Mock::default();
         let served = wsgi_core::serve(py, &state, &app, &request, &mut host);
         assert_eq!(served.outcome.status(), 500);
@@ -261,7 +261,7 @@ fn extra_entries_that_repeat_are_those_of_the_request() {
         let shown = ["1", "1.0", "'1'", "True", "nan"];
         for i in [0, 0, 0, 1, 1, 1, 0, 2, 2, 2, 1, 3, 3, 0, 4, 4, 4, 0, 1, 2, 3, 0, 0] {
             let extra = [("x.value", values[i]), ("DOCUMENT_ROOT", Value::Latin1(b"\xe9"))];
-            let request = Request { extra: &extra, ..Request::default() };
+            let request: Request<'_> = Request { extra: &extra, ..Request::default() };
             wsgi_core::serve(py, &state, &app, &request, &mut Mock::default());
             assert_eq!(eval(py, &globals, "repr(env['x.value'])"), shown[i]);
             assert_eq!(eval(py, &globals, "ascii(env['DOCUMENT_ROOT'])"), "'\\xe9'");

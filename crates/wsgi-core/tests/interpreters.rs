@@ -58,7 +58,7 @@ fn serve<'py>(
     let app = globals.dict_get(c"application").unwrap().unwrap();
     let environ: &[(&[u8], &[u8])] =
         &[(b"PATH_INFO", path.as_bytes()), (b"SERVER_NAME", b"a.test")];
-    let request = Request { environ, ..Request::default() };
+    let request: Request<'_> = Request { environ, ..Request::default() };
     let mut host = Mock::default();
     let served = wsgi_core::serve(py, state, &app, &request, &mut host);
     assert_eq!(host.log.iter().map(|line| &line.3[..]).collect::<Vec<_>>(), ["here"]);

@@ -364,7 +364,7 @@ fn a_nested_request_has_its_own_log() {
         );
         let app = globals.dict_get(c"application").unwrap().unwrap();
         let mut host = Nested(Mock::default(), Vec::new());
-        wsgi_core::serve(py, &state, &app, &Request::default(), &mut host);
+        wsgi_core::serve(py, &state, &app, &<Request<'_>>::default(), &mut host);
         assert_eq!((host.1.len(), &host.1[0][..]), (2, "inner"));
         assert_eq!(host.0.log.iter().map(|line| &line.3[..]).collect::<Vec<_>>(), ["outer"]);
     });

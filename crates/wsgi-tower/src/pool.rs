@@ -171,7 +171,7 @@ impl Worker {
         let length = parts.headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         let request = Request {
-            environ: &environ.pairs(),
+            environ: &environ.pairs()[..],
             https: connection.https,
             multithread: work.threads > 1,
             head: parts.method == http::Method::HEAD,

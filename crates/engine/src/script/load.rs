@@ -37,7 +37,7 @@ impl Script {
         })?;
         let code =
             self.compile(py, &source).map_err(|error| self.report_unreadable(&error, 0, ask))?;
-        let old = self.current.load_full();
+        let old = self.current();
         let mtime = ask.mtime.unwrap_or(source.mtime);
         let (module, globals) = self
             .execute(py, &code, mtime, old.as_deref())
@@ -54,7 +54,7 @@ impl Script {
             digest: source.digest,
             fresh: AtomicBool::new(is_fresh(source.mtime)),
         };
-        self.current.store(Some(Arc::new(version)));
+        *super::lock(&self.current) = Some(Arc::new(version));
         self.lock().failed = None;
         drop(old);
         ask.report_loaded();

@@ -392,8 +392,8 @@ impl Case {
         let app = globals.dict_get(c"application").unwrap().unwrap();
         let pairs: Vec<(&[u8], &[u8])> =
             self.environ.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-        let request = Request {
-            environ: &pairs,
+        let request: Request<'_> = Request {
+            environ: &pairs[..],
             head: self.head,
             https: self.https,
             content_length: self.content_length,
