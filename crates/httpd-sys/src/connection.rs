@@ -1,7 +1,7 @@
 //! Connections. Under HTTP/2 a stream has one of its own (A3), so none may be kept.
 
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -94,6 +94,34 @@ impl<'r> Connection<'r> {
     pub fn has_unsent(self) -> bool {
         // SAFETY: alive.
         unsafe { (*self.as_ptr()).data_in_output_filters != 0 }
+    }
+
+    /// Whether the server means to take another request from it after this response.
+    pub fn is_kept(self) -> bool {
+        // SAFETY: alive.
+        let connection = unsafe { &*self.as_ptr() };
+        connection.keepalive == raw::AP_CONN_KEEPALIVE && connection.aborted == 0
+    }
+
+    /// Waits until the client has sent something, or is gone, at most so long; says which.
+    pub fn wait_for_input(self, longest: Duration) -> bool {
+        let Some(socket) = self.socket() else { return false };
+        #[cfg(target_os = "linux")]
+        {
+            let mut fd = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            let time = libc::timespec {
+                tv_sec: longest.as_secs() as libc::time_t,
+                tv_nsec: longest.subsec_nanos() as libc::c_long,
+            };
+            // SAFETY: one descriptor, which is open; a time; no signal mask.
+            unsafe { libc::ppoll(&mut fd, 1, &time, std::ptr::null()) > 0 }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            // Milliseconds are too long.
+            let _ = (socket.as_raw_fd(), longest);
+            false
+        }
     }
 
     /// Sends as much as the socket takes now of what the server keeps, as event-driven MPMs do once

@@ -227,6 +227,15 @@ impl<'p, M: Module> Hooks<'p, M> {
         }
     }
 
+    /// When a request is over. Everybody is asked.
+    pub fn log_transaction<H: RequestHook>(&mut self, order: Order) {
+        let (after, before) = self.lists(order);
+        // SAFETY: as above.
+        unsafe {
+            raw::ap_hook_log_transaction(Some(request::<M, H>), after, before, order.position);
+        }
+    }
+
     /// The pool they live in.
     pub(crate) fn pool(&self) -> Pool<'p> {
         self.pool

@@ -18,6 +18,11 @@ impl Mpm {
         self.query(raw::AP_MPMQ_IS_THREADED).is_some_and(|kind| kind != raw::AP_MPMQ_NOT_SUPPORTED)
     }
 
+    /// Whether connections wait for requests in a place for all of them, and not in their threads.
+    pub fn is_async(self) -> bool {
+        self.query(raw::AP_MPMQ_IS_ASYNC).is_some_and(|kind| kind != raw::AP_MPMQ_NOT_SUPPORTED)
+    }
+
     /// Most children at a time.
     pub fn max_daemons(self) -> u32 {
         self.count(raw::AP_MPMQ_MAX_DAEMONS)

@@ -45,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) threads: u32,
     /// Most processes like this one.
     pub(crate) processes: u32,
+    /// Connections without a request are not their thread's to wait for.
+    pub(crate) hands_over: bool,
     /// Its number. Asking for it is a call of the system, and requests tell it twice.
     pub(crate) pid: u32,
 }
@@ -84,6 +86,7 @@ impl ChildInit for Start {
                 threaded: Mpm.is_threaded(),
                 threads: Mpm.max_threads(),
                 processes: Mpm.max_daemons(),
+                hands_over: Mpm.is_async(),
                 pid: std::process::id(),
             },
             reload: main.server.settings.script_reloading.unwrap_or(true),
@@ -125,9 +128,21 @@ pub(crate) fn global() -> &'static Global {
 /// What this process is.
 pub(crate) fn process() -> Process {
     CHILD.get().map_or_else(
-        || Process { threaded: false, threads: 1, processes: 1, pid: std::process::id() },
+        || Process {
+            threaded: false,
+            threads: 1,
+            processes: 1,
+            hands_over: false,
+            pid: std::process::id(),
+        },
         |child| child.mpm,
     )
+}
+
+/// The number of this process, as applications get it.
+pub(crate) fn pid_as_text() -> &'static [u8] {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| process().pid.to_string()).as_bytes()
 }
 
 /// Whether the server's configuration reads variables that this module makes.

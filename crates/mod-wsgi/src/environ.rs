@@ -24,6 +24,8 @@ pub(crate) struct Environ<'r> {
     /// What of the URL leads to the script.
     place: &'r [u8],
     pool: Pool<'r>,
+    /// `SERVER_PORT`, which usually is the listener's, too.
+    port: (u16, &'r [u8]),
     variables: SmallVec<[Pair<'r>; 48]>,
 }
 
@@ -50,7 +52,13 @@ impl<'r> Environ<'r> {
         let place = &uri[..cgi::script_name_length(uri, request.path_info())];
         // A subrequest of mod_include is told all of its path, as the server tells CGI scripts.
         let script_name = if request.protocol() == b"INCLUDED" { uri } else { place };
-        Environ { script_name, place, pool: request.pool(), variables: SmallVec::new() }
+        Environ {
+            script_name,
+            place,
+            pool: request.pool(),
+            port: (0, b""),
+            variables: SmallVec::new(),
+        }
     }
 
     /// What of the URL leads to the script, as it is there: `SCRIPT_NAME`, but for subrequests of
@@ -160,7 +168,9 @@ impl<'r> Environ<'r> {
     fn add_server(&mut self, request: &Request<'r>) {
         let connection = request.connection();
         self.add("SERVER_NAME", request.server_name());
-        self.add("SERVER_PORT", decimal(request, request.server_port()));
+        let port = request.server_port();
+        self.port = (port, decimal(request, port));
+        self.add("SERVER_PORT", self.port.1);
         self.add("SERVER_SOFTWARE", httpd_sys::server_banner());
         self.add_some("SERVER_ADMIN", request.server().admin());
         self.add("SERVER_ADDR", connection.local_ip());
@@ -251,8 +261,12 @@ impl<'r> Environ<'r> {
         self.add("mod_wsgi.request_handler", request.handler().unwrap_or_default());
         let host = connection.local_address_hostname().unwrap_or_default();
         self.add("mod_wsgi.listener_host", host);
-        self.add("mod_wsgi.listener_port", decimal(request, connection.local_port()));
-        self.add("mod_wsgi.server_pid", decimal(request, child::process().pid));
+        let port = match (connection.local_port(), self.port) {
+            (local, (port, text)) if local == port && !text.is_empty() => text,
+            (local, _) => decimal(request, local),
+        };
+        self.add("mod_wsgi.listener_port", port);
+        self.add("mod_wsgi.server_pid", child::pid_as_text());
         if request.header_only() && maps_head(request, effective) {
             proxy_trust::Environ::set(self, "REQUEST_METHOD", b"GET".to_vec());
         }

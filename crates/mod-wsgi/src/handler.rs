@@ -13,6 +13,7 @@ use crate::environ::Environ;
 use crate::groups::ProcessGroup;
 use crate::hooks::dispatch::dispatch;
 use crate::host::RequestHost;
+use crate::linger::Busy;
 use crate::meter::{self, Metered};
 use crate::settings::{Effective, HandlerScript};
 use crate::translate::{self, HANDLER, Options};
@@ -41,6 +42,7 @@ impl RequestHook for Scripts {
         };
         let threshold = child::global().slow_requests.filter(|threshold| *threshold > 0.0);
         let began = threshold.map(|threshold| (threshold, Instant::now()));
+        let _busy = Busy::begin();
         let status = serve(request, effective, by).unwrap_or_else(|status| status);
         if let Some((threshold, began)) = began {
             tell_if_slow(request, threshold, began.elapsed());

@@ -34,6 +34,7 @@ mod handler;
 mod hooks;
 mod host;
 mod interpreters;
+mod linger;
 mod log;
 mod meter;
 mod parent;
@@ -141,5 +142,6 @@ impl Module for Wsgi {
         hooks.authz_provider::<hooks::auth::Groups>(c"wsgi-group");
         hooks.handler::<handler::Scripts>(Order::MIDDLE);
         hooks.handler::<meter::Page>(Order::MIDDLE);
+        hooks.log_transaction::<linger::Linger>(Order::LAST);
     }
 }
