@@ -75,6 +75,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_file_that_declares_what_crosses_counts() {
+        let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for entry in std::fs::read_dir(sources).expect("the sources are there") {
+            let path = entry.expect("a file").path();
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let declares = text.contains("#[repr(C)]") || text.contains("Serialize");
+            let is_counted =
+                include_str!("abi.rs").contains(&format!("include_bytes!(\"{name}\")"));
+            assert!(!declares || is_counted || name == "abi.rs", "{name}");
+        }
+    }
+
+    #[test]
     fn header_of_another_build_or_type_does_not_fit() {
         let header = Header::of::<EngineTable>();
         assert!(header.fits::<EngineTable>());
