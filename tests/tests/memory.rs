@@ -3,7 +3,9 @@
 //! What is judged here is memory only: under valgrind all is some thirty times slower, and cases
 //! that look at the time fail. Python allocates with `malloc` for it, as its own instructions say
 //! (<https://github.com/python/cpython/blob/main/Misc/README.valgrind>), so that nothing of Python
-//! has to be excused.
+//! has to be excused but one thing: each 0 that Python 3.11 makes comes from memory that nobody has
+//! written, times zero (<https://github.com/python/cpython/issues/102509>). With that version
+//! valgrind is not asked what becomes of such memory.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,10 +43,12 @@ fn valgrind_finds_nothing() {
     for python in matrix::pythons() {
         let site = Site::new(Mpm::Event, &python).one_child(4);
         let log = site.path("valgrind").display().to_string();
+        let undefined = if python.version == "3.11" { "no" } else { "yes" };
         let server = site
             .under(&[
                 "valgrind",
                 &format!("--log-file={log}.%p"),
+                &format!("--undef-value-errors={undefined}"),
                 "--keep-debuginfo=yes",
                 "--num-callers=30",
                 "--error-limit=no",
