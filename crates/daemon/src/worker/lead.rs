@@ -1,13 +1,13 @@
-//! Who of a domain's threads leads: waits for what is ready, for itself and the others.
+//! Which of a domain's threads leads, that is, waits for connections to become ready, on behalf of all.
 //!
-//! Handing that on to another thread for each request costs more than a small request: a thread is
-//! woken that soon waits for the lock, gets it, and finds nothing left to do. So a leader that runs
-//! requests only *lends* the lead. It has it back when it returns, unless a request kept it longer
-//! than [`TICK`]: then the *standby*, one of the threads that wait, takes the lead and goes on. As long
-//! as requests do so, or wait for something, even for a moment, the leader hands the lead on before
-//! each ([`Lead::is_eager`]), for then others can run meanwhile.
+//! Handing the lead to another thread before each request would cost more than a small request does:
+//! that thread wakes up, waits for the lock, gets it, and finds nothing left to do. So a leader that
+//! runs a request only *lends* the lead. It takes the lead back when the request is over, unless that
+//! took longer than [`TICK`]: by then the *standby*, one of the waiting threads, has taken it. While
+//! requests take so long, or wait for anything even for a moment, the leader hands the lead on before
+//! each of them ([`Lead::is_eager`]), so that others can run meanwhile.
 //!
-//! The standby looks at the clock while there is something to do, and dozes while there is nothing.
+//! The standby watches the clock while a request runs, and dozes while there is nothing to do.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,41 +20,42 @@ use crate::sys::voluntary_switches;
 
 /// A request that takes longer does not keep the lead.
 const TICK: Duration = Duration::from_millis(1);
-/// For so many requests the lead is handed on after one that has waited.
+/// After a request that has waited, the lead is handed on for so many requests.
 const EAGER: u32 = 64;
-/// One request of so many is asked whether it has waited.
+/// Whether a request has waited is asked for one of so many.
 const SAMPLE: u32 = 8;
 
 /// The lead, and who may have it.
 #[derive(Debug)]
 pub(super) struct Lead {
-    /// What it is, in the lowest bits, and above them a number that is another one after each change.
+    /// The state in the lowest bits, and above them a number that changes whenever the state does.
     word: AtomicU32,
-    /// Held by the standby, and by a leader until it lends or hands on: so handing on wakes one thread
-    /// and not two, of which one takes the other's place.
+    /// Held by the standby, and by a leader until it lends the lead or hands it on: so that handing on
+    /// wakes one thread, and not also the one that becomes the next standby.
     standby: Mutex<()>,
     /// There is a standby.
     waits: AtomicBool,
-    /// It is to be woken when the lead is lent.
+    /// The standby does not look at the clock: it is to be woken when the lead is lent.
     dozes: AtomicBool,
-    /// Before how many requests the lead is to be handed on.
+    /// Before how many more requests the lead is to be handed on.
     eager: AtomicU32,
 }
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const LENT: u32 = 2;
-const WHAT: u32 = 3;
+/// The bits of the state.
+const STATE: u32 = 3;
 
 /// Being the leader, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Leading<'l> {
     lead: &'l Lead,
-    /// No standby so far.
+    /// There can be no standby as long as this is held.
     alone: Option<MutexGuard<'l, ()>>,
 }
 
-/// Having been the leader, and becoming it again if nobody else has.
+/// Having lent the lead, which comes back unless another thread has taken it.
 #[derive(Debug)]
 pub(super) struct Lent<'l> {
     lead: &'l Lead,
@@ -84,12 +85,12 @@ impl Lead {
     pub(super) fn take(&self) -> Leading<'_> {
         let standby = self.standby.lock().unwrap_or_else(PoisonError::into_inner);
         self.waits.store(true, SeqCst);
-        // What the lead has been for a whole tick.
+        // The word that has been there for a whole tick.
         let mut same = None;
         loop {
             let word = self.word.load(SeqCst);
             let is_same = same == Some(word);
-            match word & WHAT {
+            match word & STATE {
                 FREE => {
                     if self.change(word, HELD).is_some() {
                         break;
@@ -131,9 +132,9 @@ impl Lead {
         }
     }
 
-    /// Makes another thing of what the word says; `None` if it says something else now.
-    fn change(&self, word: u32, what: u32) -> Option<u32> {
-        let next = (word & !WHAT).wrapping_add(WHAT + 1) | what;
+    /// Changes the state, if the word is still this one; gives the new word.
+    fn change(&self, word: u32, state: u32) -> Option<u32> {
+        let next = (word & !STATE).wrapping_add(STATE + 1) | state;
         self.word.compare_exchange(word, next, SeqCst, SeqCst).ok().map(|_| next)
     }
 
@@ -176,7 +177,7 @@ impl Drop for Leading<'_> {
         if self.lead.waits.load(SeqCst) {
             self.lead.wake();
         }
-        // The next standby, if there is none, comes only now.
+        // `alone` goes last: only now can there be another standby.
     }
 }
 
@@ -259,7 +260,7 @@ mod tests {
         });
         assert_eq!((most.into_inner(), turns.into_inner()), (1, 1600));
         assert!(begun.elapsed() < Duration::from_secs(20));
-        assert_eq!(lead.word.load(SeqCst) & WHAT, FREE);
+        assert_eq!(lead.word.load(SeqCst) & STATE, FREE);
     }
 
     #[test]
