@@ -48,6 +48,8 @@ pub struct Launch<'a> {
 const CHANNEL: Duration = Duration::from_secs(10);
 /// The longest that a supervisor may take to kill workers and end.
 const LAST: Duration = Duration::from_secs(2);
+/// The longest that one is waited for which was killed: the system may wait for something in it.
+const KILLED: Duration = Duration::from_secs(3);
 /// Room for what supervisors keep of their workers, about 1 KiB for each.
 const STORE: usize = 4 << 20;
 /// Between two supervisors that end at once: doubles up to the second.
@@ -127,7 +129,12 @@ impl<'r> Parent<'r> {
         self.retained.set_channel(children, connections);
         if let Some(pid) = self.supervisor() {
             signal(&Watch::new(pid)?, Signal::KILL);
+            let until = Instant::now() + KILLED;
             while self.is_running() {
+                if Instant::now() >= until {
+                    let text = "the process supervisor cannot be ended";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -190,14 +197,19 @@ impl<'r> Parent<'r> {
     /// killed as far as it is known, and `false` is returned. Where there is no supervisor any more,
     /// workers find out by themselves, and are not waited for.
     pub fn stop(&mut self, limit: Duration) -> bool {
-        let clean = self.stop_supervisor(limit);
-        // The last ends of what workers listen to.
-        self.retained.empty_store();
+        let (clean, exit) = self.stop_supervisor(limit);
+        // It has ended when no worker was left. What it has kept of them goes with this process then:
+        // closing it may take as long as a worker that was killed has seen to.
+        if exit != Some(Exit::Code(0)) {
+            // The last ends of what workers listen to.
+            self.retained.empty_store();
+        }
         clean
     }
 
-    fn stop_supervisor(&mut self, limit: Duration) -> bool {
-        let Some(pid) = self.supervisor() else { return true };
+    /// Whether it took no longer than that, and how the supervisor has ended, if there was one.
+    fn stop_supervisor(&mut self, limit: Duration) -> (bool, Option<Exit>) {
+        let Some(pid) = self.supervisor() else { return (true, None) };
         let control = self.retained.control_fd();
         // It has the same limit for its workers, but for the time that it needs to end them.
         let quit = FromParent::Quit { limit_ms: milliseconds(limit - limit.min(LAST) / 2) };
@@ -208,20 +220,24 @@ impl<'r> Parent<'r> {
         }
         let until = Instant::now() + limit;
         let mut clean = true;
-        loop {
+        let exit = loop {
             match reap(pid) {
                 Some(Exit::Unknown) if watch.as_ref().is_some_and(|it| !it.has_ended()) => {}
-                Some(_) => break,
+                Some(exit) => break Some(exit),
                 None => {}
             }
             if clean && Instant::now() >= until {
                 clean = false;
                 signal(&watch, Signal::KILL);
             }
+            if Instant::now() >= until + KILLED {
+                // The system keeps it.
+                break None;
+            }
             thread::sleep(Duration::from_millis(5));
-        }
+        };
         self.retained.forget_supervisor();
-        clean
+        (clean, exit)
     }
 
     /// Whether the supervisor runs, asking the system.

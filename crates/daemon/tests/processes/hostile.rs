@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::client::ErrorKind;
 use daemon::config::Group;
@@ -110,8 +110,13 @@ fn linger(control: BorrowedFd<'_>) {
     let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     near.set_nonblocking(true).unwrap();
     set_socket_linger(&near, Some(Duration::from_secs(600))).unwrap();
-    // Until there is something that cannot be sent.
-    while near.write(&[0; 1 << 16]).is_ok() {}
+    // Until there is something that cannot be sent: what fills the one end goes over to the other, as
+    // long as there is room.
+    let mut full = 0;
+    while full < 10 {
+        full = if near.write(&[0; 1 << 16]).is_ok() { 0 } else { full + 1 };
+        std::thread::sleep(Duration::from_millis(if full > 0 { 10 } else { 0 }));
+    }
     let text = FromWorker::Log(Record::new(4, 0, b"here is a gift")).encode();
     send_with(control, &text, near.as_fd());
     drop(near);
@@ -222,6 +227,9 @@ fn descriptors_that_cannot_be_closed() {
     server.until_logged("A process hands over what cannot be closed.");
     server.until_logged("has closed what it is controlled by; ending it");
     until("few descriptors", || descriptors(server.supervisor()) < 400);
+    let (mut server, begun) = (server, Instant::now());
+    server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(15), "nor does the server");
 }
 
 fn rubbish_from_a_child() {
