@@ -1,26 +1,23 @@
 //! The way of a response to its client, which may be slower than the worker that makes it.
 //!
 //! As long as the client keeps up, everything is handed to the server at once. When its socket is
-//! full, what comes from the worker waits in a [`Spool`] instead of in the worker, and goes out as
-//! the socket takes it; so the worker is free as soon as it has said all. What is left then is given
-//! to the server as a file, with which an event-driven MPM needs no thread. When the spool is full
-//! the worker waits for the client, as it would without any of this.
+//! full, what comes from the worker waits in a [`Spool`] and goes out as the socket takes it; so the
+//! worker is free as soon as it has sent everything. What is left by then is given to the server as a
+//! file, for which an event-driven MPM needs no thread. When the spool is full, the worker waits for
+//! the client, as it would without any of this.
 //!
-//! A stream of HTTP/2 has no socket of its own, and only the server knows how much of it may go out.
-//! There, what comes without a pause is collected for a moment before the server is given it; as long
-//! as the server then waits for the client, a thread beside it takes in what the worker says.
+//! A stream of HTTP/2 has no socket of its own, which [`stream`] is about.
 //!
-//! The server keeps less than 64 KiB that a socket does not take and waits for what is more, so it
-//! is given less than that, and only when it keeps nothing.
+//! The server keeps less than 64 KiB that a socket does not take, and waits if there is more. So it is
+//! given less than that, and only when it keeps nothing.
 //! <https://httpd.apache.org/docs/2.4/mod/core.html#flushmaxthreshold>
 
+mod stream;
+
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon::client::{Event, Exchange, Room, is_writable};
+use daemon::client::{Exchange, Room, is_writable};
 use engine_api::{Bytes, Fault, FaultKind, Flags, Host};
 use httpd_sys::Level;
 
@@ -31,20 +28,12 @@ use crate::log;
 
 /// Most that the server is given at a time.
 const PIECE: usize = 32 << 10;
-/// So little goes out with a flush at once: a socket that takes anything takes this.
+/// Up to so many bytes are flushed at once: a socket that takes anything takes these.
 const LITTLE: usize = 8 << 10;
-
-/// So much of a response goes to a stream before anything is collected.
+/// Bytes of a response that go to a stream before anything is collected.
 const FIRST: u64 = 64 << 10;
-/// What ends collecting: a pause of the worker, or the time.
-const PAUSE: Duration = Duration::from_millis(2);
-const COLLECT: Duration = Duration::from_millis(50);
-/// How often it is asked whether other responses have left room.
+/// Time between two looks whether other responses have left room.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a thread beside does not look whether it is still wanted.
-const GLANCE: Duration = Duration::from_millis(5);
-/// What such a thread needs of a stack, and more.
-const STACK: usize = 256 << 10;
 
 /// A response on its way.
 pub(super) struct Drain<'a> {
@@ -56,23 +45,25 @@ pub(super) struct Drain<'a> {
     flush_limit: usize,
     /// How long the client may take nothing.
     patience: Duration,
-    /// That is another time than the server's, which is no other's business to keep.
+    /// That is not the server's own timeout, so the rest of a response is not left to the server.
     stays: bool,
-    /// The server has something that it may keep until it is told not to.
+    /// The server has data that it may hold back until it is flushed.
     pending: bool,
-    /// The client is to get what there is, as soon as the server has it.
+    /// There is to be a flush once the server has all that waits.
     due: bool,
+    /// Bytes since the last flush.
     unflushed: usize,
-    /// Bytes of the body that the server was given.
+    /// Bytes of the body that the server has been given.
     sent: u64,
     /// Since when something is in the spool.
     since: Option<Instant>,
-    /// The server was told that this is all.
+    /// The server has been told that the response is complete.
     complete: bool,
-    /// When the client has last taken something, or could have.
+    /// When the client last took something, or could have.
     moved: Instant,
-    /// For how long the worker has waited because there is no file to be had.
+    /// For how long the worker has waited because a file could not be made or written.
     held: Duration,
+    /// The log says already that the worker may have to wait.
     warned: bool,
 }
 
@@ -103,8 +94,8 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Whether what an application wants sent goes out before there is a pause. If not, parts that
-    /// follow each other closely go out together, and the pause is `response-flush-delay`.
+    /// Whether what an application wants to be sent goes out at once. If not, parts that follow each
+    /// other closely go out together, after a pause of `response-flush-delay`.
     pub(super) fn flushes(&self, wanted: bool) -> bool {
         wanted && self.flush_delay.is_zero()
     }
@@ -115,8 +106,8 @@ impl<'a> Drain<'a> {
         self.complete = complete;
     }
 
-    /// Serves the client until the worker has something to say, which is to be waited for if this
-    /// returns.
+    /// Serves the client until the worker has something to say, or until the client has everything:
+    /// then the caller waits for the worker.
     pub(super) fn turn(
         &mut self,
         exchange: &mut Exchange<'_>,
@@ -167,8 +158,8 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// The worker has waited so much longer, since a disk is full or the like: it has other things
-    /// to do, so there is an end to that.
+    /// The worker has waited for so much longer because a disk is full or the like. It has other things
+    /// to do, so that is limited.
     fn hold(&mut self, host: &RequestHost<'_, '_>, time: Duration) -> Result<(), Fault> {
         self.held += time;
         if self.held < self.patience {
@@ -178,57 +169,6 @@ impl<'a> Drain<'a> {
                     its process has waited for as long as a client may.";
         log::text(host.request(), Level::Error, text);
         Err(Fault::new(FaultKind::ClientGone, "the client is too slow"))
-    }
-
-    /// Something waits for a stream.
-    fn turn_of_stream(
-        &mut self,
-        exchange: &mut Exchange<'_>,
-        host: &mut RequestHost<'_, '_>,
-    ) -> Result<(), Fault> {
-        let collects = !self.is_empty()
-            && !self.is_full()
-            && self.since.is_some_and(|since| since.elapsed() < COLLECT);
-        if collects && exchange.is_ready(PAUSE) {
-            return Ok(());
-        }
-        self.write_beside(exchange, host)
-    }
-
-    /// [`Drain::write_out`], while another thread takes in what comes of the body.
-    fn write_beside(
-        &mut self,
-        exchange: &mut Exchange<'_>,
-        host: &mut RequestHost<'_, '_>,
-    ) -> Result<(), Fault> {
-        let Some(spool) = self.spool.take() else { return self.write_out(host) };
-        let beside = Beside { spool: Mutex::new(spool), over: AtomicBool::new(false) };
-        let written = thread::scope(|scope| {
-            let _over = Over(&beside.over);
-            // Without a thread the worker waits.
-            let builder = thread::Builder::new().name("wsgi-drain".to_owned()).stack_size(STACK);
-            let _ = builder.spawn_scoped(scope, || beside.take_in(exchange));
-            let mut room = [0; PIECE];
-            loop {
-                let count = beside.spool().take(&mut room).map_err(unreadable)?;
-                if count == 0 {
-                    return if self.pending { self.flush(host) } else { Ok(()) };
-                }
-                let asked = Instant::now();
-                self.send(host, room.get(..count).unwrap_or_default(), Flags::NONE)?;
-                if beside.spool().has_failed() {
-                    self.hold(host, asked.elapsed())?;
-                }
-            }
-        });
-        let spool = beside.spool.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.since = (!spool.is_empty()).then(Instant::now);
-        self.pending |= !spool.is_empty();
-        if spool.has_failed() {
-            self.warn(host, "A response to a slow client cannot be buffered in a file");
-        }
-        self.spool = Some(spool);
-        written
     }
 
     /// Passes on a part of the body.
@@ -268,7 +208,7 @@ impl<'a> Drain<'a> {
         Ok(())
     }
 
-    /// The worker has said all: sends what is left, waiting for the client.
+    /// The worker has sent everything: sends what is left, waiting for the client.
     pub(super) fn finish(mut self, host: &mut RequestHost<'_, '_>) -> Result<(), Fault> {
         if self.complete {
             return Ok(());
@@ -372,7 +312,7 @@ impl<'a> Drain<'a> {
         self.spool.as_mut().is_some_and(Spool::is_full)
     }
 
-    /// Whether the server can be given so many more bytes without waiting for the client.
+    /// Whether the server takes so many more bytes without waiting for the client.
     fn takes(&self, host: &RequestHost<'_, '_>, length: usize, end: bool) -> bool {
         let connection = host.request().connection();
         if self.spool.is_none() {
@@ -386,7 +326,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Whether the client has something to take before it should be sent more.
+    /// Whether the client has to take something before it is sent more.
     fn is_behind(&self, host: &RequestHost<'_, '_>) -> bool {
         let connection = host.request().connection();
         let Some(socket) = connection.socket().filter(|_| self.spool.is_some()) else {
@@ -395,7 +335,7 @@ impl<'a> Drain<'a> {
         if !is_writable(socket) {
             return true;
         }
-        // Where nothing can be pushed, nobody knows: the server is asked to wait for the client.
+        // If nothing can be pushed there is no telling; then the server may wait for the client.
         connection.has_unsent() && connection.push_unsent() && connection.has_unsent()
     }
 
@@ -405,49 +345,6 @@ impl<'a> Drain<'a> {
             let text = format!("{text}; the process waits for the client.");
             log::text(host.request(), Level::Warning, &text);
         }
-    }
-}
-
-/// What two threads share while one of them waits for the client.
-struct Beside<'a> {
-    spool: Mutex<Spool<'a>>,
-    /// The client has all there was.
-    over: AtomicBool,
-}
-
-impl<'a> Beside<'a> {
-    fn spool(&self) -> MutexGuard<'_, Spool<'a>> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in parts of the body, until something else comes or it is over.
-    fn take_in(&self, exchange: &mut Exchange<'_>) {
-        while !self.over.load(Ordering::Acquire) {
-            if self.spool().is_full() {
-                thread::sleep(GLANCE);
-                continue;
-            }
-            if !exchange.is_ready(GLANCE) {
-                continue;
-            }
-            match exchange.is_body_next() {
-                Some(true) => {}
-                Some(false) => return,
-                None => continue,
-            }
-            let Ok(Event::Body { bytes, .. }) = exchange.next_event() else { return };
-            // It is in, and what is wrong is said by the other thread.
-            let _ = self.spool().push(bytes);
-        }
-    }
-}
-
-/// Says that it is over, however that came.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
     }
 }
 
