@@ -115,10 +115,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if !cli.instructions && plan.parts.iter().any(timed) {
         wrk::check()?;
     }
-    let wanted = match cli.instructions && instructions::is_alone(&cli.only) {
-        true => peers::Wanted::Nothing,
-        false => peers::Wanted::All,
+    let alone = match cli.instructions {
+        true => instructions::is_alone(&cli.only),
+        false => plan.is_alone(),
     };
+    let wanted = if alone { peers::Wanted::Nothing } else { peers::Wanted::All };
     let lab = Lab::set_up(&cli.python, cli.cache.as_deref(), !cli.no_build, wanted)?;
     if cli.instructions {
         return instructions::run(&lab, &cli.only, cli.keep.as_deref());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::contestants::Contestant;
-use crate::loads::Load;
+use crate::loads::{Expected, Load};
 use crate::{connections, footprint, groups, latency};
 
 /// What there is to measure.
@@ -80,6 +80,15 @@ impl Plan {
         self.parts.iter().map(|part| self.time(*part)).sum()
     }
 
+    /// Whether this module is compared with itself, and Apache's own handlers: no peer has a part.
+    pub(crate) fn is_alone(&self) -> bool {
+        let is_ours = |name: &str| name.starts_with("ours-") || matches!(name, "static" | "bare");
+        self.named
+            && self.parts == [Part::Speed]
+            && self.contestants.iter().all(|contestant| is_ours(contestant.name))
+            && self.loads.iter().all(|load| matches!(load.body, Expected::Made(_)))
+    }
+
     /// The plan in words.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
@@ -127,5 +136,24 @@ mod tests {
         };
         assert!(plan.whole() < Duration::from_secs(14 * 60 + 30), "{}", plan.text());
         assert!(plan.text().contains("in all"));
+        assert!(!plan.is_alone());
+    }
+
+    #[test]
+    fn this_module_alone_needs_no_peers() {
+        let plan = |contestants: &[&str], loads: &[&str]| Plan {
+            parts: vec![Part::Speed],
+            contestants: contestants::ALL
+                .iter()
+                .filter(|one| contestants.contains(&one.name))
+                .collect(),
+            loads: loads::ALL.iter().filter(|load| loads.contains(&load.name)).collect(),
+            rounds: None,
+            seconds: 1,
+            named: true,
+        };
+        assert!(plan(&["ours-embedded", "ours-recording", "bare"], &["hello-16"]).is_alone());
+        assert!(!plan(&["ours-embedded", "c-embedded"], &["hello-16"]).is_alone());
+        assert!(!plan(&["ours-embedded"], &["hello-16", "django-16"]).is_alone());
     }
 }
