@@ -126,10 +126,12 @@ pub const FORMAT: u64 = {
 /// The memory. Never unmapped: processes that outlive a configuration still use it.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// A mapping of `shape.length()` bytes that lives as long as the process.
+    /// A mapping of `length` bytes that lives as long as the process.
     address: NonNull<u8>,
     /// Bounded.
     shape: Shape,
+    /// `shape.length()`, which each access is held against.
+    length: usize,
 }
 
 // SAFETY: all access goes through atomics.
@@ -144,11 +146,12 @@ impl Memory {
     /// There is no room.
     pub fn new(shape: Shape) -> io::Result<Memory> {
         let shape = shape.bounded();
+        let length = shape.length();
         // SAFETY: a new mapping at a place of the kernel's choice.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                shape.length(),
+                length,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -157,7 +160,7 @@ impl Memory {
         };
         match NonNull::new(address.cast::<u8>()) {
             Some(address) if address.as_ptr().addr() != libc::MAP_FAILED.addr() => {
-                Ok(Memory { address, shape })
+                Ok(Memory { address, shape, length })
             }
             _ => Err(io::Error::last_os_error()),
         }
@@ -169,7 +172,8 @@ impl Memory {
     /// [`Memory::address`] and [`Memory::shape`] said this.
     pub unsafe fn from_address(address: usize, shape: Shape) -> Option<Memory> {
         let address = NonNull::new(std::ptr::with_exposed_provenance_mut(address))?;
-        Some(Memory { address, shape: shape.bounded() })
+        let shape = shape.bounded();
+        Some(Memory { address, shape, length: shape.length() })
     }
 
     /// Where it is, in this process and those that are forked from it.
@@ -306,14 +310,16 @@ impl Memory {
         (self.u32(at).load(Relaxed) == turn).then_some(record)
     }
 
+    #[inline]
     fn u32(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.shape.length());
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
         // SAFETY: within the mapping (field) and aligned (checked); atomics may be shared.
         unsafe { self.address.add(offset).cast().as_ref() }
     }
 
+    #[inline]
     fn u64(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= self.shape.length());
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
         // SAFETY: as above.
         unsafe { self.address.add(offset).cast().as_ref() }
     }
