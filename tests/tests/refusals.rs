@@ -105,8 +105,10 @@ fn a_python_that_is_too_old() {
 
 #[test]
 fn a_python_without_an_engine() {
-    let versions: Vec<String> =
+    let mut versions: Vec<String> =
         matrix::pythons().into_iter().map(|python| python.version).collect();
+    // Two of one minor version share an engine.
+    versions.dedup();
     let engines = Setup::get().module().parent().unwrap().join("engines");
     home_refused(
         |site| pretend(site, "3.99", "cpython-399-x"),
