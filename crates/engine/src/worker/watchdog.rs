@@ -5,7 +5,7 @@
 //! needs the lock (raising an exception in a thread, asking for its stack, seeing whether the lock
 //! can be had at all) is done by another thread, which may hang without harm. A worker is never
 //! ended from here: it asks to be replaced, and goes on until another one has taken over.
-//! See `request-timeout` and its kin in `docs/directives.md`.
+//! See `request-timeout` and its kin in `docs/daemon-process.md`.
 
 use std::cell::Cell;
 use std::sync::Arc;
