@@ -7,6 +7,7 @@
 //! RFC 3875, <https://peps.python.org/pep-3333/#environ-variables>
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use engine_api::Pair;
 use httpd_sys::{Pool, Request};
@@ -24,8 +25,6 @@ pub(crate) struct Environ<'r> {
     /// What of the URL leads to the script.
     place: &'r [u8],
     pool: Pool<'r>,
-    /// `SERVER_PORT`, which usually is the listener's, too.
-    port: (u16, &'r [u8]),
     variables: SmallVec<[Pair<'r>; 48]>,
 }
 
@@ -52,13 +51,7 @@ impl<'r> Environ<'r> {
         let place = &uri[..cgi::script_name_length(uri, request.path_info())];
         // A subrequest of mod_include is told all of its path, as the server tells CGI scripts.
         let script_name = if request.protocol() == b"INCLUDED" { uri } else { place };
-        Environ {
-            script_name,
-            place,
-            pool: request.pool(),
-            port: (0, b""),
-            variables: SmallVec::new(),
-        }
+        Environ { script_name, place, pool: request.pool(), variables: SmallVec::new() }
     }
 
     /// What of the URL leads to the script, as it is there: `SCRIPT_NAME`, but for subrequests of
@@ -168,9 +161,7 @@ impl<'r> Environ<'r> {
     fn add_server(&mut self, request: &Request<'r>) {
         let connection = request.connection();
         self.add("SERVER_NAME", request.server_name());
-        let port = request.server_port();
-        self.port = (port, decimal(request, port));
-        self.add("SERVER_PORT", self.port.1);
+        self.add("SERVER_PORT", port(request, request.server_port()));
         self.add("SERVER_SOFTWARE", httpd_sys::server_banner());
         self.add_some("SERVER_ADMIN", request.server().admin());
         self.add("SERVER_ADDR", connection.local_ip());
@@ -261,11 +252,7 @@ impl<'r> Environ<'r> {
         self.add("mod_wsgi.request_handler", request.handler().unwrap_or_default());
         let host = connection.local_address_hostname().unwrap_or_default();
         self.add("mod_wsgi.listener_host", host);
-        let port = match (connection.local_port(), self.port) {
-            (local, (port, text)) if local == port && !text.is_empty() => text,
-            (local, _) => decimal(request, local),
-        };
-        self.add("mod_wsgi.listener_port", port);
+        self.add("mod_wsgi.listener_port", port(request, connection.local_port()));
         self.add("mod_wsgi.server_pid", child::pid_as_text());
         if request.header_only() && maps_head(request, effective) {
             proxy_trust::Environ::set(self, "REQUEST_METHOD", b"GET".to_vec());
@@ -358,6 +345,21 @@ fn join_cookies(value: &[u8]) -> Cow<'_, [u8]> {
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The number of a port of this server. It has few of them, and is mostly asked for the same.
+fn port<'r>(request: &Request<'r>, port: u16) -> &'r [u8] {
+    static LISTENER: OnceLock<(u16, String)> = OnceLock::new();
+    let local = || {
+        let local = request.connection().local_port();
+        (local, local.to_string())
+    };
+    match (port, LISTENER.get_or_init(local)) {
+        (80, _) => b"80",
+        (443, _) => b"443",
+        (port, (known, text)) if port == *known => text.as_bytes(),
+        _ => decimal(request, port),
+    }
 }
 
 /// A number in the request's memory.
