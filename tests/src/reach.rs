@@ -172,7 +172,9 @@ fn place(user: Option<&User>) -> Result<PathBuf> {
         return Ok(dir);
     }
     let target = workspace().join("target");
-    if user.is_none_or(|user| closed_to(user, workspace()).is_none()) {
+    // Tests write paths into configurations, most of them without quotes.
+    let plain = !workspace().as_os_str().as_bytes().iter().any(|byte| b" \t'\"\\".contains(byte));
+    if plain && user.is_none_or(|user| closed_to(user, workspace()).is_none()) {
         // The build, and what is in there, may be somebody else's.
         let dir = target.join("tests");
         let usable = make_dir(&dir).is_ok()
