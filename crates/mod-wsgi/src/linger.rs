@@ -84,3 +84,19 @@ fn linger(connection: Connection<'_>) {
     }
     BUSY.fetch_sub(1, Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_request_ends_the_trust_in_clients() {
+        QUICK.store(MOST, Relaxed);
+        let first = Busy::begin();
+        assert_eq!(QUICK.load(Relaxed), MOST);
+        let second = Busy::begin();
+        assert_eq!(QUICK.load(Relaxed), 0);
+        drop((first, second));
+        assert_eq!(BUSY.load(Relaxed), 0);
+    }
+}
