@@ -62,11 +62,12 @@ pub(crate) fn recording(lab: &Lab, lines: &str, group: &str) -> String {
     )
 }
 
-/// Reports what processes do, and requests that take longer than a second. That nobody listens makes
-/// no difference: it is told once a second, by a thread that does not wait.
-pub(crate) fn telemetry(lab: &Lab) -> String {
+/// Reports what processes do, every so many seconds, and requests that take longer than one. That
+/// nobody listens makes no difference: a thread tells it, which does not wait.
+pub(crate) fn telemetry(lab: &Lab, interval: u32) -> String {
     let socket = lab.app().join("telemetry.sock");
-    format!("WSGITelemetryService unix:{}\nWSGISlowRequests 1\n", socket.display())
+    let socket = socket.display();
+    format!("WSGITelemetryService unix:{socket} interval={interval}\nWSGISlowRequests 1\n")
 }
 
 /// The page about the server, which counts requests and has those that run.

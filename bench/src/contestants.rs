@@ -207,7 +207,7 @@ pub(crate) const ALL: &[Contestant] = &[
         about: "ours-embedded, reporting, also what takes longer than a second",
         rival: Some("ours-embedded"),
         usual: false,
-        start: |lab| observed(lab, "ours-telemetry", |lines| lines.to_owned() + &telemetry(lab)),
+        start: |lab| observed(lab, "ours-telemetry", |lines| lines.to_owned() + &telemetry(lab, 1)),
         ..APPLICATION
     },
     Contestant {
@@ -235,7 +235,7 @@ pub(crate) const ALL: &[Contestant] = &[
         usual: false,
         start: |lab| {
             let name = "ours-daemon-telemetry";
-            observed_daemon(lab, name, |lines| lines.to_owned() + &telemetry(lab))
+            observed_daemon(lab, name, |lines| lines.to_owned() + &telemetry(lab, 1))
         },
         ..APPLICATION
     },
