@@ -6,6 +6,8 @@
 //! response. With several clients it does not: then the listener finds several of them at a time, and
 //! threads go on without sleeping. So nobody waits while there is another request, and whether clients
 //! are quick is learnt from what they did: as long as they are not, one request of many finds out.
+//! And as long as they are, one of many does not wait: a connection whose client is always quick would
+//! keep its thread for ever, for which others may wait, since what else threads do is not known here.
 //!
 //! Waiting takes no processor time. It comes after the request was logged, which is to show how long
 //! the request took and not the client.
@@ -25,13 +27,15 @@ const LONGEST: Duration = Duration::from_micros(100);
 const MOST: u32 = 16;
 /// While they are not, one request of so many waits.
 const SAMPLE: u32 = 64;
+/// While they are, one request of so many does not.
+const TURN: u32 = 256;
 
 /// Requests that are in the handler, and threads that wait.
 static BUSY: AtomicU32 = AtomicU32::new(0);
 /// How many of the last clients were quick, more or less.
 static QUICK: AtomicU32 = AtomicU32::new(0);
-/// Requests while none was.
-static SLOW: AtomicU32 = AtomicU32::new(0);
+/// Requests after which a thread might have waited.
+static OVER: AtomicU32 = AtomicU32::new(0);
 
 /// Being busy, until this is dropped.
 pub(crate) struct Busy(());
@@ -58,7 +62,10 @@ pub(crate) struct Linger;
 impl RequestHook for Linger {
     fn run(request: &mut Request<'_>) -> Status {
         let connection = request.connection();
-        if child::process().hands_over
+        let process = child::process();
+        // The only thread has others to serve.
+        if process.hands_over
+            && process.threads > 1
             && request.handler() == Some(HANDLER.to_bytes())
             && connection.is_kept()
             && !connection.has_unsent()
@@ -71,7 +78,7 @@ impl RequestHook for Linger {
 
 fn linger(connection: Connection<'_>) {
     let quick = QUICK.load(Relaxed);
-    if quick == 0 && !SLOW.fetch_add(1, Relaxed).is_multiple_of(SAMPLE) {
+    if !is_to_wait(quick, OVER.fetch_add(1, Relaxed)) {
         return;
     }
     // Exactness would cost more than it is worth.
@@ -83,6 +90,11 @@ fn linger(connection: Connection<'_>) {
         QUICK.store(quick, Relaxed);
     }
     BUSY.fetch_sub(1, Relaxed);
+}
+
+/// Whether to wait after the request of this number.
+fn is_to_wait(quick: u32, number: u32) -> bool {
+    if quick == 0 { number.is_multiple_of(SAMPLE) } else { !number.is_multiple_of(TURN) }
 }
 
 #[cfg(test)]
@@ -98,5 +110,11 @@ mod tests {
         assert_eq!(QUICK.load(Relaxed), 0);
         drop((first, second));
         assert_eq!(BUSY.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn no_client_keeps_a_thread_for_ever() {
+        let waits = |quick: u32| (0..1024).filter(|number| is_to_wait(quick, *number)).count();
+        assert_eq!([waits(0), waits(1), waits(MOST)], [16, 1020, 1020]);
     }
 }
