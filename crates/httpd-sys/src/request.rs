@@ -106,6 +106,11 @@ impl<'r> Request<'r> {
         self.get().main.is_null() && self.get().prev.is_null()
     }
 
+    /// Whether its response is a part of another's.
+    pub fn is_subrequest(&self) -> bool {
+        !self.get().main.is_null()
+    }
+
     /// The method as sent.
     pub fn method(&self) -> &'r [u8] {
         // SAFETY: a string or NULL (A8), as in all accessors that follow.

@@ -217,9 +217,10 @@ fn run(
 ///
 /// The server would send the response only when the request is logged and its memory gone. Sent now,
 /// it is with the client meanwhile, whose next request may be there when the server looks for one:
-/// then this thread has it, and neither listener nor another thread is woken.
+/// then this thread has it, and neither listener nor another thread is woken. What is part of another
+/// response is left to that, which may have more to say before it should go out.
 fn finish(metered: Option<Metered>, request: &Request<'_>, status: Status) -> Status {
-    if status == Status::Ok {
+    if status == Status::Ok && !request.is_subrequest() {
         request.connection().push_unsent();
     }
     if let Some(metered) = metered {
