@@ -4,7 +4,8 @@
 //! the program behind a file system (FUSE); and a socket that is closed closes the descriptors that lie
 //! in it unread. Whoever hands a descriptor over decides on that. So what comes from workers and
 //! children is closed by a thread that does nothing else and may hang without harm. It is there once
-//! there is something to close.
+//! there is something to close. While it hangs, another takes its place for what comes then, within
+//! reason: who has given what hangs may be gone, and descriptors of all others would stay open with it.
 //!
 //! <https://man7.org/linux/man-pages/man7/socket.7.html>
 
@@ -21,6 +22,8 @@ use crate::sys::monotonic_us;
 pub(super) struct Closer {
     queue: Option<Sender<OwnedFd>>,
     shared: Arc<Shared>,
+    /// Each thread has one, too, as long as it lives.
+    threads: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +38,10 @@ struct Shared {
 const MOST: usize = 256;
 /// How long that is, in microseconds.
 const LONG: u64 = 1_000_000;
+/// After that, nobody is there any more who could be told ([`Closer::is_stuck`]).
+const TOO_LONG: u64 = 5 * LONG;
+/// Most threads, if all of them hang.
+const MOST_THREADS: usize = 16;
 /// It calls one function.
 const STACK: usize = 64 << 10;
 
@@ -42,6 +49,9 @@ impl Closer {
     /// Closes them, without waiting for it.
     pub(super) fn close(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
         for fd in fds {
+            if self.hangs_for(TOO_LONG) {
+                self.begin_anew();
+            }
             if self.shared.left.fetch_add(1, SeqCst) == 0 {
                 self.shared.done.store(monotonic_us(), SeqCst);
             }
@@ -57,19 +67,39 @@ impl Closer {
         }
     }
 
-    /// Whether so much waits to be closed that nobody should add to it.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.shared.left.load(SeqCst) > MOST
-            && monotonic_us().saturating_sub(self.shared.done.load(SeqCst)) > LONG
+    /// Whether so much waits to be closed that whoever adds to it now should not. It is said once.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        let is_stuck = self.shared.left.load(SeqCst) > MOST && self.hangs_for(LONG);
+        if is_stuck {
+            self.begin_anew();
+        }
+        is_stuck
+    }
+
+    /// Whether something waits, and nothing was closed for so long.
+    fn hangs_for(&self, time: u64) -> bool {
+        self.shared.left.load(SeqCst) > 0
+            && monotonic_us().saturating_sub(self.shared.done.load(SeqCst)) > time
+    }
+
+    /// Leaves the thread to what it has, and has another for what comes, unless there are too many.
+    fn begin_anew(&mut self) {
+        if Arc::strong_count(&self.threads) <= MOST_THREADS {
+            *self = Closer { threads: Arc::clone(&self.threads), ..Closer::default() };
+        }
     }
 
     /// Starts the thread with its first descriptor, which is returned if there is none. It handles no
     /// signals, for the thread that starts it does not.
     fn start(&mut self, fd: OwnedFd) -> Option<OwnedFd> {
         let (queue, fds) = channel();
-        let shared = Arc::clone(&self.shared);
+        let (shared, alive) = (Arc::clone(&self.shared), Arc::clone(&self.threads));
         let builder = thread::Builder::new().name("wsgi-closer".to_owned()).stack_size(STACK);
-        if builder.spawn(move || run(&fds, &shared)).is_err() {
+        let run = move || {
+            let _alive = alive;
+            run(&fds, &shared);
+        };
+        if builder.spawn(run).is_err() {
             return Some(fd);
         }
         let failed = queue.send(fd).err().map(|error| error.0);
@@ -91,6 +121,7 @@ fn run(fds: &Receiver<OwnedFd>, shared: &Shared) {
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
     use std::time::{Duration, Instant};
 
     use rustix::net::sockopt::set_socket_linger;
@@ -124,15 +155,40 @@ mod tests {
         let ends: Vec<OwnedFd> = (0..MOST + 1).map(|_| pair().unwrap().0).collect();
         closer.close(ends);
         assert!(!closer.is_stuck(), "for it may be about to close them");
+        let shared = Arc::clone(&closer.shared);
         while !closer.is_stuck() {
             assert!(begun.elapsed() < Duration::from_secs(20));
             thread::sleep(Duration::from_millis(10));
         }
+        assert!(!closer.is_stuck(), "whoever comes next has not done it");
         drop(far);
-        while closer.shared.left.load(SeqCst) > 0 {
+        while shared.left.load(SeqCst) > 0 {
             assert!(begun.elapsed() < Duration::from_secs(40));
             thread::sleep(Duration::from_millis(10));
         }
-        assert!(!closer.is_stuck());
+    }
+
+    #[test]
+    fn what_hangs_keeps_nothing_else_open() {
+        let mut closer = Closer::default();
+        let begun = Instant::now();
+        let (one, far) = slow(Duration::from_secs(600));
+        closer.close([one]);
+        while !closer.hangs_for(TOO_LONG) {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(10));
+        }
+        let (near, end) = pair().unwrap();
+        closer.close([end]);
+        while !crate::sys::is_shut(near.as_fd()) {
+            assert!(begun.elapsed() < Duration::from_secs(40));
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(Arc::strong_count(&closer.threads), 3);
+        drop(far);
+        while Arc::strong_count(&closer.threads) > 2 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
