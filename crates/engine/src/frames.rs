@@ -2,7 +2,7 @@
 
 use engine_api::Frame;
 use interp::Interpreter;
-use py::{Bound, Token};
+use py::{Bound, NoCollector, Token};
 
 /// Longest name that is looked at, in characters.
 const MOST_NAME: usize = 512;
@@ -41,6 +41,8 @@ pub(crate) fn from<'py>(
     most: usize,
     names: Names,
 ) -> py::Result<'py, Vec<Frame>> {
+    // What is behind a frame is there only as long as its thread does not run.
+    let _alone = NoCollector::begin(innermost.py());
     let mut frames = Vec::new();
     let mut frame = innermost;
     while !frame.is_none() && frames.len() < most {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use py::{Bound, InterpreterId, Token, ffi};
+use py::{Bound, InterpreterId, NoCollector, Token, ffi};
 
 use crate::attach::{self, State};
 use crate::error::{Error, ErrorKind};
@@ -75,7 +75,8 @@ impl Interpreter {
         if !Self::TELLS_FRAMES || py.interpreter() != self.id() {
             return None;
         }
-        // One at a time: making a frame's object may run a collector, and so anything.
+        // P6 holds as long as this does: a frame's object may have to be made.
+        let _alone = NoCollector::begin(py);
         let at = |index: usize| {
             let states = self.0.states();
             states.iter().filter(|(known, _)| *known == thread).nth(index).map(|(_, state)| *state)

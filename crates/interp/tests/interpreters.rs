@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{eval, eval_here, exec, run, scenario, start};
-use interp::py::{Token, ffi};
+use interp::py::{Bound, Token, ffi};
 use interp::{Config, Interpreter, MainThread, Options, Runtime};
 
 /// What CPython itself thinks where the thread is.
@@ -420,5 +420,49 @@ fn frames_of_threads_are_seen_from_outside() {
             assert!(Instant::now() < deadline, "its state is never deleted");
             thread::sleep(Duration::from_millis(10));
         }
+    });
+}
+
+/// Before Python 3.12 a collection could begin while the object of a frame is made, and let the frame's
+/// thread run on.
+#[test]
+fn nothing_is_collected_while_a_frame_is_looked_at() {
+    scenario("nothing_is_collected_while_a_frame_is_looked_at", || {
+        let main = start().main();
+        run(main, "import gc, threading\nbegun, event = threading.Event(), threading.Event()");
+        run(main, "def wait(): begun.set(); event.wait()");
+        run(main, "runs = []\ndef collected(*_): runs.append(1)");
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                // SAFETY: always succeeds.
+                tell.send(unsafe { libc::pthread_self() } as u64).unwrap();
+                run(main, "wait()");
+            });
+            let thread = told.recv().unwrap();
+            run(main, "begun.wait(20)\ngc.callbacks.append(collected)\ngc.set_threshold(1)");
+            let (before, after, found) = main
+                .attach(|py| {
+                    let globals = py.import(c"__main__").unwrap();
+                    let runs = globals.attr(c"runs").unwrap();
+                    // SAFETY: attached; a list.
+                    let count = || unsafe { ffi::PyList_Size(runs.as_ptr()) };
+                    // SAFETY: attached; a new object.
+                    let set = || unsafe {
+                        Bound::from_owned(py, ffi::PySet_New(std::ptr::null_mut())).unwrap()
+                    };
+                    let begun = count();
+                    let mut sets: Vec<_> =
+                        (0..8).map_while(|_| (count() == begun).then(set)).collect();
+                    // The next object would be the second since.
+                    sets.push(set());
+                    let before = count();
+                    let found = main.frame_of(py, thread).is_some();
+                    (before, count(), found)
+                })
+                .unwrap();
+            run(main, "gc.set_threshold(700)\nassert gc.isenabled()\nevent.set()");
+            assert_eq!((after, found), (before, Interpreter::TELLS_FRAMES));
+        });
     });
 }

@@ -17,6 +17,7 @@
 
 mod call;
 pub mod class;
+mod collector;
 pub mod compat;
 mod error;
 pub mod guard;
@@ -26,6 +27,7 @@ mod token;
 mod value;
 mod wait;
 
+pub use collector::NoCollector;
 pub use error::{Error, Result};
 pub use object::{Bound, Global, WrongInterpreter};
 pub use pyo3_ffi as ffi;
