@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::sys::monotonic_us;
 
@@ -38,6 +39,9 @@ struct Shared {
 const MOST: usize = 256;
 /// How long that is, in microseconds.
 const LONG: u64 = 1_000_000;
+/// With so many the next waits, at most that long, for the system does not allow any number: meanwhile
+/// they are closed, or whoever fills the queue is found to be the cause.
+const FULL: usize = 2 * MOST;
 /// After that, nobody is there any more who could be told ([`Closer::is_stuck`]).
 const TOO_LONG: u64 = 5 * LONG;
 /// Most threads, if all of them hang.
@@ -51,6 +55,9 @@ impl Closer {
         for fd in fds {
             if self.hangs_for(TOO_LONG) {
                 self.begin_anew();
+            }
+            while self.shared.left.load(SeqCst) >= FULL && !self.hangs_for(LONG) {
+                thread::sleep(Duration::from_millis(1));
             }
             if self.shared.left.fetch_add(1, SeqCst) == 0 {
                 self.shared.done.store(monotonic_us(), SeqCst);
@@ -122,7 +129,7 @@ mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use rustix::net::sockopt::set_socket_linger;
 
@@ -166,6 +173,19 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(40));
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn a_table_of_descriptors_is_not_filled_at_once() {
+        let mut closer = Closer::default();
+        let begun = Instant::now();
+        let (one, far) = slow(Duration::from_secs(600));
+        closer.close([one]);
+        closer.close((0..FULL).map(|_| pair().unwrap().0));
+        assert!(closer.hangs_for(LONG), "the last one waited");
+        assert!(closer.is_stuck());
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        drop(far);
     }
 
     #[test]
