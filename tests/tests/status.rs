@@ -62,6 +62,16 @@ fn group(server: &Server, mode: Mode) -> Value {
     found.unwrap_or_else(|| panic!("{all:#}")).clone()
 }
 
+/// The same once it has counted so many requests, which may be a moment after their clients have the
+/// last of their answers.
+fn counted(server: &Server, mode: Mode, requests: u64) -> Value {
+    let found = wait_for(SOON, || {
+        let group = group(server, mode);
+        (group["requests"] == requests && group["active"] == 0).then_some(group)
+    });
+    found.unwrap_or_else(|| panic!("{:#}", group(server, mode)))
+}
+
 /// Sends a request and does not wait for its answer.
 fn begin(server: &Server, path: &str) -> Connection {
     let mut connection = server.connect();
@@ -85,9 +95,8 @@ fn requests_are_counted_by_phase_and_status() {
         assert_eq!(server.get("/slow?0.3").status, 200);
         assert_eq!(server.post("/body", "text/plain", &[b'x'; 70_000]).text(), "70000");
         assert_eq!(server.get("/stream").text(), "abc");
-        let group = group(&server, mode);
+        let group = counted(&server, mode, 8);
         assert_eq!(group["mode"], if mode == Mode::Daemon { "daemon" } else { "embedded" });
-        assert_eq!(group["requests"], 8, "{group:#}");
         let responses = &group["responses"];
         assert_eq!(
             (&responses["2xx"], &responses["4xx"], &responses["5xx"]),
@@ -146,7 +155,10 @@ fn what_runs_is_shown_and_nothing_of_its_query() {
         assert!(page.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
         assert_eq!(page.header("Cache-Control").unwrap(), "no-store");
         assert_eq!(connection.response("GET").unwrap().status, 200);
-        assert_eq!(json(&server)["running"].as_array().unwrap().len(), 0);
+        let over = wait_for(SOON, || {
+            json(&server)["running"].as_array().unwrap().is_empty().then_some(())
+        });
+        assert!(over.is_some());
         server.stop();
     }
 }
@@ -172,8 +184,12 @@ fn more_requests_than_threads_are_a_queue() {
     for connection in &mut connections {
         assert_eq!(connection.response("GET").unwrap().status, 200);
     }
-    // Three have waited for half a second and more.
-    let all = json(&server);
+    // Three have waited for half a second and more. Clients may have their answers before it is counted.
+    let all = wait_for(SOON, || {
+        let all = json(&server);
+        (all["groups"][0]["phases"]["queue"]["count"] == 4).then_some(all)
+    });
+    let all = all.unwrap();
     let queue = &all["groups"][0]["phases"]["queue"];
     assert!(queue["sum_us"].as_u64().unwrap() > 2_500_000, "{queue:#}");
     assert!(queue["p99_us"].as_u64().unwrap() >= 1_000_000, "{queue:#}");
@@ -204,6 +220,7 @@ fn prometheus_reads_its_metrics() {
         for path in ["/", "/missing", "/slow?0.02"] {
             server.get(path);
         }
+        counted(&server, mode, 3);
         let text = server.get("/wsgi-status?format=openmetrics").with_status(200).body;
         let mut reader = Command::new(venv.executable())
             .args(["-c", READER])
@@ -248,8 +265,7 @@ fn ends_of_workers_have_reasons_and_counters_outlive_restarts() {
     assert!(replaced.is_some());
     server.graceful();
     assert_eq!(server.get("/").status, 200);
-    let group = group(&server, Mode::Daemon);
-    assert_eq!(group["requests"], 2, "{group:#}");
+    counted(&server, Mode::Daemon, 2);
     server.log().allow("[wsgi:");
     server.stop();
 }

@@ -220,11 +220,12 @@ fn run(
 /// then this thread has it, and neither listener nor another thread is woken. What is part of another
 /// response is left to that, which may have more to say before it should go out.
 fn finish(metered: Option<Metered>, request: &Request<'_>, status: Status) -> Status {
-    if status == Status::Ok && !request.is_subrequest() {
-        request.connection().push_unsent();
-    }
+    // First: who has a small response finds it counted.
     if let Some(metered) = metered {
         metered.finish(request, status);
+    }
+    if status == Status::Ok && !request.is_subrequest() {
+        request.connection().push_unsent();
     }
     status
 }
