@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -276,19 +277,25 @@ fn all_processes_are_asked() {
 
 fn all_are_there(server: &Server) {
     let paths = ["/a", "/b", "/c"];
-    let mut connections = paths.map(|path| begin(server, &format!("{path}?here=3")));
-    let found = wait_for(SOON, || {
-        let running = running(server);
-        (running.len() == 3 && running.iter().all(is_at("here"))).then_some(running)
-    });
-    let found = found.unwrap_or_else(|| panic!("{:#?}", running(server)));
-    let mut pids: Vec<_> = found.iter().map(|request| request["pid"].as_u64().unwrap()).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    assert_eq!(pids.len(), 3, "{found:#?}");
-    for connection in &mut connections {
-        assert_eq!(connection.response("GET").unwrap().status, 200);
+    let mut last = Vec::new();
+    // The first requests load Python, and one may be over before another is where it should be.
+    for _ in 0..3 {
+        let mut connections = paths.map(|path| begin(server, &format!("{path}?here=3")));
+        let found = wait_for(Duration::from_secs(4), || {
+            last = running(server);
+            (last.len() == 3 && last.iter().all(is_at("here"))).then_some(())
+        });
+        for connection in &mut connections {
+            assert_eq!(connection.response("GET").unwrap().status, 200);
+        }
+        if found.is_some() {
+            let pid = |request: &Value| request["pid"].as_u64();
+            let pids: BTreeSet<_> = last.iter().map(pid).collect();
+            assert_eq!(pids.len(), 3, "{last:#?}");
+            return;
+        }
     }
+    panic!("{last:#?}");
 }
 
 /// Names of the threads of a process.
