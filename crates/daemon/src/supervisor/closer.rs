@@ -152,6 +152,15 @@ mod tests {
         (near.into(), far)
     }
 
+    /// Waits for it, until so many seconds after the beginning at most.
+    #[track_caller]
+    fn until(begun: Instant, seconds: u64, mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(seconds));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     #[test]
     fn nobody_waits() {
         let mut closer = Closer::default();
@@ -163,16 +172,10 @@ mod tests {
         closer.close(ends);
         assert!(!closer.is_stuck(), "for it may be about to close them");
         let shared = Arc::clone(&closer.shared);
-        while !closer.is_stuck() {
-            assert!(begun.elapsed() < Duration::from_secs(20));
-            thread::sleep(Duration::from_millis(10));
-        }
+        until(begun, 20, || closer.is_stuck());
         assert!(!closer.is_stuck(), "whoever comes next has not done it");
         drop(far);
-        while shared.left.load(SeqCst) > 0 {
-            assert!(begun.elapsed() < Duration::from_secs(40));
-            thread::sleep(Duration::from_millis(10));
-        }
+        until(begun, 40, || shared.left.load(SeqCst) == 0);
     }
 
     #[test]
@@ -194,21 +197,12 @@ mod tests {
         let begun = Instant::now();
         let (one, far) = slow(Duration::from_secs(600));
         closer.close([one]);
-        while !closer.hangs_for(TOO_LONG) {
-            assert!(begun.elapsed() < Duration::from_secs(20));
-            thread::sleep(Duration::from_millis(10));
-        }
+        until(begun, 20, || closer.hangs_for(TOO_LONG));
         let (near, end) = pair().unwrap();
         closer.close([end]);
-        while !crate::sys::is_shut(near.as_fd()) {
-            assert!(begun.elapsed() < Duration::from_secs(40));
-            thread::sleep(Duration::from_millis(10));
-        }
+        until(begun, 40, || crate::sys::is_shut(near.as_fd()));
         assert_eq!(Arc::strong_count(&closer.threads), 3);
         drop(far);
-        while Arc::strong_count(&closer.threads) > 2 {
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            thread::sleep(Duration::from_millis(10));
-        }
+        until(begun, 60, || Arc::strong_count(&closer.threads) <= 2);
     }
 }
