@@ -10,6 +10,9 @@ use std::time::Duration;
 use daemon::wire::{Head, Record};
 use daemon::worker::{Handle, Inquiry, Request, Runner, Send, Stream};
 
+/// When an application with this name answers inquiries.
+pub const LATE: Duration = Duration::from_secs(2);
+
 /// A lock that one thread has at a time, without fairness.
 #[derive(Debug, Default)]
 pub struct Lock {
@@ -108,7 +111,7 @@ impl Runner for App {
             "silent" => drop(inquiry),
             "late" => {
                 std::thread::spawn(move || {
-                    sleep(Duration::from_millis(300));
+                    sleep(LATE);
                     inquiry.answer(vec![b"late".to_vec(); 2]);
                 });
             }
@@ -156,6 +159,17 @@ impl App {
             "sleep" => {
                 self.detached(domain, || sleep(Duration::from_millis(number)));
                 respond(stream, Some(&head), b"slept", Send::END)
+            }
+            // Until it is told to give up, or nobody will any more.
+            "stay" => {
+                self.detached(domain, || {
+                    let told = (0..30_000).any(|_| {
+                        sleep(Duration::from_millis(1));
+                        self.give_up.load(SeqCst)
+                    });
+                    assert!(told, "nobody said so");
+                });
+                respond(stream, Some(&head), b"stayed until told", Send::END)
             }
             // Many short waits: what a batch that never ends would slow down.
             "waits" => {
