@@ -16,11 +16,14 @@
 //! | `WSGI_TEST_TIER` | `quick` or `nightly` |
 
 mod ordinary;
+mod output;
 mod plan;
 mod step;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -57,7 +60,8 @@ fn heed_signals() {
 /// Runs the task. Steps that fail are reported here; an error is something else.
 pub(crate) fn run(args: &Args) -> Result<()> {
     heed_signals();
-    let mut steps = Steps::new(Box::new(std::io::stdout()));
+    let minutes = if args.nightly { 60 } else { 15 };
+    let mut steps = Steps::new(Box::new(std::io::stdout()), Duration::from_secs(60 * minutes));
     let done = all(args, &mut steps);
     steps.summary();
     if let Err(error) = &done {
@@ -91,11 +95,12 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
         steps.command("documentation", &mut doc)?;
     }
 
-    steps.tests("unit tests", &mut tests(&crates.plain, args, &machine, None))?;
+    steps.tests("unit tests", |more| tests(&crates.plain, args, &machine, None, more))?;
     match linkable {
         Some(python) if !crates.python.is_empty() => {
             let name = format!("unit tests, Python {}", python.version);
-            steps.tests(&name, &mut tests(&crates.python, args, &machine, Some(python)))?;
+            let some = Some(python);
+            steps.tests(&name, |more| tests(&crates.python, args, &machine, some, more))?;
         }
         Some(_) => {}
         None => println!("skipped: unit tests that link Python: no Python here can be linked"),
@@ -145,11 +150,8 @@ fn integration(
     steps: &mut Steps,
 ) -> Result<()> {
     let prefixes: Vec<String> = pythons.iter().map(|p| p.prefix.display().to_string()).collect();
-    steps.tests_of_servers("integration tests", |more| {
-        let mut command = tests(&["tests".to_owned()], args, machine, None);
-        if !more.is_empty() {
-            command.arg("--").args(more);
-        }
+    steps.tests("integration tests", |more| {
+        let mut command = tests(&["tests".to_owned()], args, machine, None, more);
         command
             .env("WSGI_TEST_DIST", Dist::place().dir)
             .env("WSGI_TEST_PYTHONS", prefixes.join(":"))
@@ -174,9 +176,12 @@ fn nightly(
         if crates.python.is_empty() || !seen.insert(python.tag()) {
             continue;
         }
-        let mut command = tests(&crates.python, args, machine, Some(python));
-        command.arg("--target-dir").arg(root().join("target/unit").join(python.tag()));
-        steps.tests(&format!("unit tests, Python {}", python.version), &mut command)?;
+        let place = root().join("target/unit").join(python.tag());
+        steps.tests(&format!("unit tests, Python {}", python.version), |more| {
+            let mut command = tests(&crates.python, args, machine, Some(python), more);
+            command.env("CARGO_TARGET_DIR", &place);
+            command
+        })?;
     }
     if args.filter.is_none() {
         ordinary::run(machine, pythons, steps)?;
@@ -236,14 +241,24 @@ fn fuzz(args: &Args, machine: &Machine, python: Option<&Python>, steps: &mut Ste
     Ok(())
 }
 
-/// `cargo test` of some packages, with what they need to be built and to run.
-fn tests(packages: &[String], args: &Args, machine: &Machine, python: Option<&Python>) -> Command {
+/// `cargo test` of some packages, with what they need to be built and to run, and with more arguments
+/// for the test executables.
+fn tests(
+    packages: &[String],
+    args: &Args,
+    machine: &Machine,
+    python: Option<&Python>,
+    more: &[String],
+) -> Command {
     let mut command = cargo();
     command.args(["test", "--no-fail-fast"]);
     for package in packages {
         command.args(["--package", package]);
     }
     command.args(&args.filter);
+    if !more.is_empty() {
+        command.arg("--").args(more);
+    }
     machine_env(&mut command, machine, python);
     command
 }

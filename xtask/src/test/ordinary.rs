@@ -51,19 +51,22 @@ pub(super) fn run(machine: &Machine, pythons: &[Python], steps: &mut Steps) -> R
     for test in TESTS {
         let binary = dir.path().join(test);
         fs::copy(binary_of(machine, test)?, &binary)?;
-        let mut command = Command::new(&binary);
-        command
-            .uid(user.uid)
-            .gid(user.gid)
-            .current_dir("/")
-            .env("HOME", &cache)
-            .env("WSGI_TEST_CACHE", &cache)
-            .env("WSGI_TEST_DIST", &dist)
-            .env("WSGI_TEST_PYTHONS", &python.prefix)
-            .env("WSGI_TEST_HTTPD", &machine.apache.httpd)
-            .env("WSGI_TEST_LIBEXECDIR", &machine.apache.libexecdir)
-            .env("WSGI_TEST_TIER", "quick");
-        steps.tests(&format!("{test}, as {}", user.name), &mut command)?;
+        steps.tests(&format!("{test}, as {}", user.name), |more| {
+            let mut command = Command::new(&binary);
+            command
+                .uid(user.uid)
+                .gid(user.gid)
+                .current_dir("/")
+                .env("HOME", &cache)
+                .env("WSGI_TEST_CACHE", &cache)
+                .env("WSGI_TEST_DIST", &dist)
+                .env("WSGI_TEST_PYTHONS", &python.prefix)
+                .env("WSGI_TEST_HTTPD", &machine.apache.httpd)
+                .env("WSGI_TEST_LIBEXECDIR", &machine.apache.libexecdir)
+                .env("WSGI_TEST_TIER", "quick")
+                .args(more);
+            command
+        })?;
     }
     Ok(())
 }
