@@ -1,5 +1,5 @@
 //! One process per test: for what can be started once in a process, as Python can, and whose life
-//! from start to end is what is tested.
+//! from start to end is what is tested. And [`patience`], for tests that wait.
 //!
 //! A test runs its own executable again with a variable set and its own name as the filter; the
 //! child then does the real work. For tests only: everything that goes wrong is a panic.
@@ -7,11 +7,16 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "the only consumers are tests, where a panic is the report")]
 
+pub mod patience;
+
 use std::env;
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use patience::{Deadline, LIMIT};
 
 /// Set in the child, to the name of its test.
 const VARIABLE: &str = "TEST_SCENARIO";
@@ -19,8 +24,8 @@ const VARIABLE: &str = "TEST_SCENARIO";
 /// What the child prints when the body is through: a process may end early, and well.
 const DONE: &str = "scenario done";
 
-/// The longest a scenario may take.
-const LIMIT: Duration = Duration::from_secs(120);
+/// How much longer than its limit a child gets to say so itself, and what it has said to arrive.
+const MORE: Duration = Duration::from_secs(20);
 
 /// Runs `body` in a process of its own. `name` is that of the test that calls this.
 ///
@@ -29,6 +34,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[track_caller]
 pub fn scenario(name: &str, body: impl FnOnce()) {
     if env::var(VARIABLE).is_ok_and(|running| running == name) {
+        let _deadline = Deadline::start();
         body();
         println!("{DONE}");
         return;
@@ -41,16 +47,9 @@ pub fn scenario(name: &str, body: impl FnOnce()) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let read = |mut stream: Box<dyn Read + Send>| {
-        thread::spawn(move || {
-            let mut text = Vec::new();
-            stream.read_to_end(&mut text).unwrap();
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().unwrap()));
-    let stderr = read(Box::new(child.stderr.take().unwrap()));
-    let deadline = Instant::now() + LIMIT;
+    let stdout = read(child.stdout.take().unwrap());
+    let stderr = read(child.stderr.take().unwrap());
+    let deadline = Instant::now() + LIMIT + MORE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status.to_string();
@@ -58,13 +57,36 @@ pub fn scenario(name: &str, body: impl FnOnce()) {
         if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
-            break format!("killed after {LIMIT:?}");
+            break format!("killed after {:?}", LIMIT + MORE);
         }
         thread::sleep(Duration::from_millis(10));
     };
-    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let (stdout, stderr) = (all(&stdout), all(&stderr));
     let done = stdout.contains(DONE) && status == "exit status: 0";
     assert!(done, "{name}: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+}
+
+/// Reads on a thread of its own: what the child has left behind may keep the stream open.
+fn read(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (say, said) = channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            if say.send(buffer[..length].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    said
+}
+
+/// All that comes, up to the end or until nothing has come for long.
+fn all(said: &Receiver<Vec<u8>>) -> String {
+    let mut text = Vec::new();
+    while let Ok(part) = said.recv_timeout(MORE) {
+        text.extend(part);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 #[cfg(test)]
