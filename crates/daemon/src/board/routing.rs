@@ -305,11 +305,11 @@ mod tests {
                 writer.set_status(3, Status::Serving);
                 writer.announce(3);
             });
-            while reader.version(3) == version {
+            while reader.version(3) == version && begun.elapsed() < Duration::from_secs(20) {
                 reader.wait(3, version, Duration::from_secs(20));
             }
         });
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!((reader.status(3), reader.generation(3)), (Status::Serving, 2));
         assert!(reader.is_routed(5, 7) && !reader.is_routed(5, 6));
         assert!(!reader.is_over(5, 7) && reader.is_over(5, 6) && reader.is_over(6, 1));

@@ -21,6 +21,7 @@ use crate::sys::{pair, receive, send, shared, shared_read_only, write_blob};
 use crate::worker::{Runner, Stopped, Worker, status_length};
 use app::App;
 use ask::{Ask, Response};
+use scenario::patience::{Deadline, finally, until};
 
 /// A group of workers in threads, and what children need to reach it.
 struct Stage {
@@ -107,7 +108,7 @@ impl Stage {
 
     /// Runs a test while connections are being passed on.
     fn run<R>(mut self, test: impl FnOnce(&Stage) -> R) -> R {
-        let (stop, stopped) = pair().unwrap();
+        let _deadline = Deadline::start();
         let forward = &self.forward;
         let result = thread::scope(|scope| {
             let this = &self;
@@ -134,7 +135,6 @@ impl Stage {
             send(this.child.channel_for_tests(), b"x", &[], true).unwrap();
             result
         });
-        drop((stop, stopped));
         for index in 0..self.workers.len() {
             self.quit(index);
         }

@@ -20,6 +20,15 @@ fn load(stage: &Stage, threads: usize, each: usize, path: &str) {
     });
 }
 
+/// So many threads ask for what takes until the application gives up, and are all inside at one time.
+fn all_inside(stage: &Stage, app: &App, threads: usize, path: &str) {
+    thread::scope(|scope| {
+        scope.spawn(|| load(stage, threads, 1, path));
+        until("all of them", || app.inside.load(SeqCst) == threads);
+        app.give_up.store(true, SeqCst);
+    });
+}
+
 #[test]
 fn one_lock_is_taken_for_many_requests() {
     let (app, stage) = one(8);
@@ -33,13 +42,7 @@ fn one_lock_is_taken_for_many_requests() {
 #[test]
 fn requests_that_wait_overlap() {
     let (app, stage) = one(8);
-    stage.run(|stage| {
-        let begun = Instant::now();
-        load(stage, 8, 5, "sleep/50");
-        // One after another it would be two seconds.
-        assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
-    });
-    assert!(app.most.load(SeqCst) >= 6);
+    stage.run(|stage| all_inside(stage, &app, 8, "rest/9000"));
 }
 
 #[test]
@@ -85,6 +88,7 @@ fn one_that_waits_often_is_not_starved_by_others() {
                     }
                 });
             }
+            let _done = finally(|| done.store(true, SeqCst));
             let mut times: Vec<Duration> = (0..20)
                 .map(|_| {
                     let begun = Instant::now();
@@ -92,7 +96,6 @@ fn one_that_waits_often_is_not_starved_by_others() {
                     begun.elapsed()
                 })
                 .collect();
-            done.store(true, SeqCst);
             times.sort();
             // 20 waits of 0.2 ms; with a thread that never lets go it would be a multiple of 100.
             assert!(times[10] < Duration::from_millis(60), "{times:?}");
@@ -105,9 +108,7 @@ fn without_a_lock_threads_run_side_by_side() {
     let app = Arc::new(App { unlocked: true, ..App::new("free", 1) });
     let shape = Start { threads: 4, ..Start::default() };
     Stage::new(vec![app.clone()], shape).run(|stage| {
-        let begun = Instant::now();
-        load(stage, 4, 5, "spin/20");
-        assert!(begun.elapsed() < Duration::from_millis(350), "{:?}", begun.elapsed());
+        all_inside(stage, &app, 4, "hold/9000");
         load(stage, 8, 200, "hello");
         let body = vec![3; 500_000];
         let response = stage.ask("upload", &Ask { body: &body, ..Ask::default() });
@@ -120,15 +121,15 @@ fn without_a_lock_threads_run_side_by_side() {
 fn domains_do_not_wait_for_each_other() {
     let app = app::shared("two", 2);
     let shape = Start { threads: 1, ..Start::default() };
-    Stage::new(vec![app], shape).run(|stage| {
+    Stage::new(vec![app.clone()], shape).run(|stage| {
         thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(stage.get("spin/700").text(), "spun"));
-            thread::sleep(Duration::from_millis(50));
+            scope.spawn(|| assert_eq!(stage.get("hold/9000").text(), "held"));
+            until("the first one", || app.inside.load(SeqCst) == 1);
             let mut ask = Ask::default();
             ask.options.domain = 1;
-            let begun = Instant::now();
             assert!(stage.ask("hello", &ask).is_hello());
-            assert!(begun.elapsed() < Duration::from_millis(400));
+            assert!(app.inside.load(SeqCst) >= 1, "the first one still has its lock");
+            app.give_up.store(true, SeqCst);
         });
         // A domain that does not exist: the connection is not taken.
         let mut ask = Ask::default();
@@ -157,12 +158,17 @@ fn the_worker_with_the_fewest_requests_is_chosen() {
     let apps = vec![app::shared("a", 1), app::shared("b", 1), app::shared("c", 1)];
     let shape = Start { threads: 4, ..Start::default() };
     Stage::new(apps, shape).run(|stage| {
-        load(stage, 6, 10, "sleep/20");
-        for app in &stage.apps {
-            let (requests, most) = (app.requests.load(SeqCst), app.most.load(SeqCst));
-            assert!(requests >= 10, "{}: {requests}", app.name);
-            assert!(most <= 3, "{}: {most}", app.name);
-        }
+        let inside = || stage.apps.iter().map(|app| app.inside.load(SeqCst)).collect::<Vec<_>>();
+        thread::scope(|scope| {
+            for number in 1..=6 {
+                scope.spawn(|| assert_eq!(stage.get("rest/9000").text(), "rested"));
+                until("the next one", || inside().iter().sum::<usize>() == number);
+                let (least, most) = (inside().into_iter().min(), inside().into_iter().max());
+                assert!(most <= least.map(|count| count + 1), "{:?}", inside());
+            }
+            stage.apps.iter().for_each(|app| app.give_up.store(true, SeqCst));
+        });
+        load(stage, 6, 10, "hello");
     });
 }
 
@@ -177,9 +183,10 @@ fn a_worker_that_ends_gives_its_requests_back() {
         thread::scope(|scope| {
             let b = stage.board.slot(first + 1);
             stage.board.set_slot(first + 1, &Slot { state: State::Draining, ..b });
-            let inside = scope.spawn(|| stage.get("spin/400"));
-            thread::sleep(Duration::from_millis(50));
+            let inside = scope.spawn(|| stage.get("hold/9000"));
+            until("the first one", || stage.apps[0].inside.load(SeqCst) == 1);
             let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| stage.get("hello"))).collect();
+            until("the others", || stage.child.load_for_tests(first) == 4);
             thread::sleep(Duration::from_millis(50));
             let a = stage.board.slot(first);
             stage.board.set_slot(first, &Slot { state: State::Draining, ..a });
@@ -190,17 +197,10 @@ fn a_worker_that_ends_gives_its_requests_back() {
                 assert!(response.is_hello() && response.name == "b", "{response:?}");
                 assert_eq!(response.restarts, 1);
             }
+            stage.apps[0].give_up.store(true, SeqCst);
             assert_eq!(inside.join().unwrap().name, "a");
         });
     });
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_worker_that_is_stuck_does_not_seem_idle() {
     Stage::new(apps, shape).run(|stage| {
         let mut ask = Ask::default();
         ask.options.deadline = Some(Duration::from_millis(100));
-        let error = stage.ask("spin/1000", &ask).error.unwrap();
+        let error = stage.ask("hold/30000", &ask).error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         let stuck = error.worker().unwrap();
         for _ in 0..20 {
@@ -218,6 +218,7 @@ fn a_worker_that_is_stuck_does_not_seem_idle() {
             assert!(response.is_hello() && response.worker != stuck, "{response:?}");
         }
         // When it has finished, it gets requests again.
+        stage.apps.iter().for_each(|app| app.give_up.store(true, SeqCst));
         until("its next request", || stage.get("hello").worker == stuck);
         let first = stage.entry.first;
         let loads = [first, first + 1].map(|slot| stage.child.load_for_tests(slot));
@@ -237,12 +238,7 @@ fn the_maximum_of_requests_is_reported() {
         assert!(handle.retiring().is_none());
         assert!(stage.get("hello").is_hello());
         // The answer is out before it is counted.
-        for _ in 0..200 {
-            if handle.retiring().is_some() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("the maximum", || handle.retiring().is_some());
         assert_eq!(handle.retiring().unwrap().name(), "maximum_requests");
         assert!(stage.get("hello").is_hello(), "it goes on until told otherwise");
     });

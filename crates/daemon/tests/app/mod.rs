@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::wire::{Head, Record};
 use daemon::worker::{Handle, Inquiry, Request, Runner, Send, Stream};
@@ -59,6 +59,14 @@ impl App {
     pub fn new(name: &str, domains: usize) -> App {
         let locks = (0..domains).map(|_| Lock::default()).collect();
         App { locks, name: name.to_owned(), ..App::default() }
+    }
+
+    /// Until it is to give up, or for so many milliseconds.
+    fn stay(&self, number: u64) {
+        let begun = Instant::now();
+        while !self.give_up.load(SeqCst) && begun.elapsed() < Duration::from_millis(number) {
+            sleep(Duration::from_millis(1));
+        }
     }
 
     /// Does something that waits, without the lock.
@@ -183,6 +191,15 @@ impl App {
                 sleep(Duration::from_millis(number));
                 respond(stream, Some(&head), b"spun", Send::END)
             }
+            // The same two until a test says so, which needs no clock.
+            "rest" => {
+                self.detached(domain, || self.stay(number));
+                respond(stream, Some(&head), b"rested", Send::END)
+            }
+            "hold" => {
+                self.stay(number);
+                respond(stream, Some(&head), b"held", Send::END)
+            }
             // Reads everything, says how much it was and what the bytes add up to.
             "upload" => {
                 let mut buffer = vec![0; if number > 0 { number as usize } else { 65_536 }];
@@ -293,7 +310,7 @@ impl App {
             }
             "gone" => {
                 let mut gone = stream.client_gone();
-                for _ in 0..500 {
+                for _ in 0..2000 {
                     if gone {
                         break;
                     }

@@ -14,6 +14,8 @@ use daemon::config::{Config, Group};
 use daemon::parent::{Launch, Parent, Retained};
 
 use crate::ask::{Ask, Response};
+pub(crate) use scenario::patience::until;
+use scenario::patience::{PATIENCE, finally};
 
 /// See the module.
 pub(crate) struct Server {
@@ -55,15 +57,6 @@ pub(crate) fn group(name: &str, processes: u32, threads: u32) -> Group {
 
 pub(crate) fn payload(lines: &[(&str, &str)]) -> Vec<u8> {
     lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>().into_bytes()
-}
-
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} does not come");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 pub(crate) fn is_alive(pid: i32) -> bool {
@@ -188,7 +181,7 @@ impl Server {
             if let Some(pid) = self.parent.lock().unwrap().restart(&self.launch()).unwrap() {
                 return pid;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20));
+            assert!(begun.elapsed() < PATIENCE);
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -287,15 +280,9 @@ impl Server {
                     })
                 })
                 .collect();
-            struct Done<'d>(&'d AtomicBool);
-            impl Drop for Done<'_> {
-                fn drop(&mut self) {
-                    self.0.store(true, SeqCst);
-                }
-            }
-            let finally = Done(&done);
+            let told = finally(|| done.store(true, SeqCst));
             let result = meanwhile();
-            drop(finally);
+            drop(told);
             let mut load = Load::default();
             let mut times = Vec::new();
             for one in asking {

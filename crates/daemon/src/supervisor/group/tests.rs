@@ -183,6 +183,7 @@ fn a_dead_worker_is_replaced_at_once_and_one_that_keeps_dying_ever_later() {
         assert_eq!(scene.world.status, Some(Status::Failing), "do not wait for it");
         let at = scene.now;
         while scene.in_state(State::Starting).is_empty() {
+            assert!(scene.now - at < Duration::from_secs(60), "it is not tried again");
             scene.pass(50);
         }
         begun.push((scene.now - at).as_millis());
@@ -384,6 +385,7 @@ fn a_configuration_that_does_not_start_is_tried_ever_more_slowly() {
     let mut tries = Vec::new();
     let begun = scene.now;
     while tries.len() < 4 {
+        assert!(scene.now - begun < Duration::from_secs(60), "{tries:?}");
         if scene.group.wants_swap(scene.now) {
             scene.group.begin_swap(scene.now, &mut scene.world);
             tries.push((scene.now - begun).as_millis());
