@@ -66,7 +66,8 @@ struct Found {
 
 fn ask(address: SocketAddr, turn: usize) -> Result<(), String> {
     let group = turn % GROUPS.len();
-    let body = vec![b'b'; if turn.is_multiple_of(3) { 0 } else { turn % 20_000 }];
+    // Sizes in no order: buffers that grow with the bodies of a run would look like a leak.
+    let body = vec![b'b'; if turn.is_multiple_of(3) { 0 } else { turn * 7919 % 20_000 }];
     let method = if body.is_empty() { "GET" } else { "POST" };
     let path = format!("/{group}/x");
     let response = http::request(address, method, &path, &[], &body);
