@@ -85,18 +85,22 @@ fn temporary() -> PathBuf {
 /// A shell for `apachectl`.
 fn shell(given: Option<&str>) -> Result<PathBuf> {
     let Some(given) = given else {
-        let found = ["bash", "sh"].iter().find_map(|name| program(name));
-        return Ok(found.unwrap_or_else(|| "/bin/sh".into()));
+        let mut found = ["bash", "sh"].iter().filter_map(|name| program(name));
+        return Ok(found.find(|path| begins_scripts(path)).unwrap_or_else(|| "/bin/sh".into()));
     };
     let path = program(given)
         .ok_or_else(|| Error::other(format!("--shell-executable: there is no program {given}")))?;
-    match path.to_str() {
-        // What follows a space in the first line of a script is an argument.
-        Some(text) if !text.contains(char::is_whitespace) => Ok(path),
-        _ => Err(Error::other(format!(
-            "--shell-executable: {given:?} cannot stand in the first line of a script"
-        ))),
+    if begins_scripts(&path) {
+        return Ok(path);
     }
+    Err(Error::other(format!(
+        "--shell-executable: {given:?} cannot stand in the first line of a script"
+    )))
+}
+
+/// Whether a program can stand in the first line of a script, where what follows a space is an argument.
+fn begins_scripts(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| !text.contains(char::is_whitespace))
 }
 
 /// The path of a program: itself if it is a path, or else where PATH or `/usr/sbin` has it.
