@@ -23,6 +23,8 @@ pub(crate) struct Obstacle {
     pub(crate) part: PathBuf,
     pub(crate) mode: u32,
     pub(crate) directory: bool,
+    /// Whose bits of the mode count for the user: `u`, `g` or `o`.
+    class: char,
 }
 
 const SEARCH: u32 = 0o1;
@@ -43,26 +45,27 @@ impl Who {
             // Where a link leads is a part of the other path.
             let found = part.symlink_metadata().ok().filter(|found| !found.is_symlink())?;
             let wanted = if found.is_dir() { SEARCH } else { READ };
-            let closed = !self.may(&found, wanted) && !has_list(part);
+            let (class, shift) = self.class(&found);
+            let may = self.uid == 0 || (found.mode() >> shift) & wanted == wanted;
+            let closed = !may && !has_list(part);
             closed.then(|| Obstacle {
                 part: part.to_path_buf(),
                 mode: found.mode() & 0o7777,
                 directory: found.is_dir(),
+                class,
             })
         })
     }
 
-    fn may(&self, found: &Metadata, wanted: u32) -> bool {
-        let shift = if self.uid == 0 {
-            return true;
-        } else if found.uid() == self.uid {
-            6
+    /// Whose bits count, and where they are. They alone count: an owner has not what others have.
+    fn class(&self, found: &Metadata) -> (char, u32) {
+        if found.uid() == self.uid {
+            ('u', 6)
         } else if self.groups.contains(&found.gid()) {
-            3
+            ('g', 3)
         } else {
-            0
-        };
-        (found.mode() >> shift) & wanted == wanted
+            ('o', 0)
+        }
     }
 }
 
@@ -74,11 +77,9 @@ impl Obstacle {
 
     /// What can be done.
     pub(crate) fn mend(&self) -> String {
-        let what = if self.directory { "o+x" } else { "o+r" };
-        format!(
-            "chmod {what} {}, or use one elsewhere",
-            crate::quote::shell(&self.part.to_string_lossy())
-        )
+        let (class, what) = (self.class, if self.directory { 'x' } else { 'r' });
+        let part = crate::quote::shell(&self.part.to_string_lossy());
+        format!("chmod {class}+{what} {part}, or use one elsewhere")
     }
 }
 
@@ -138,7 +139,16 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(who.obstacle(&link).unwrap().part, inner);
 
-        let owner = Who { uid: file.metadata().unwrap().uid(), ..who.clone() };
+        // What is closed to the owner, or to a group, others' permissions do not open.
+        let data = file.metadata().unwrap();
+        let member = Who { groups: vec![data.gid()], ..who.clone() };
+        assert!(member.obstacle(&file).unwrap().mend().starts_with("chmod g+x "));
+        let owner = Who { uid: data.uid(), ..who.clone() };
+        if owner.uid != 0 {
+            mode(&file, 0o044);
+            assert!(owner.obstacle(&file).unwrap().mend().starts_with("chmod u+r "));
+            mode(&file, 0o600);
+        }
         assert_eq!(owner.obstacle(&file), None);
         assert_eq!(who.obstacle(&dir.path().join("missing")), None);
     }

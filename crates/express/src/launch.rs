@@ -25,7 +25,8 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
         return Err(Error::other(format!(
             "a server is running in {} already (process {pid}); stop it with `{} stop`, or choose \
              another --port or --server-root",
-            paths.root, paths.apachectl
+            paths.root,
+            crate::quote::shell(&paths.apachectl)
         )));
     }
     if crate::machine::program(&plan.programs.httpd).is_none() {

@@ -46,7 +46,7 @@ pub(super) fn examine(report: &mut Report, plan: &Plan, machine: &Machine) {
         report.note(
             "server root",
             format!("a server is running in {} (process {pid})", paths.root),
-            Some(format!("{} stop", paths.apachectl)),
+            Some(format!("{} stop", crate::quote::shell(&paths.apachectl))),
         );
     } else {
         report.ok("server root", paths.root.clone());
