@@ -23,6 +23,11 @@ def spin(seconds):
     while time.monotonic() < end:
         pass
 
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
 def forked(function):
     """What a forked child gets."""
     read, write = os.pipe()
@@ -278,6 +283,27 @@ fn waiting_to_get_pythons_lock_is_waiting_for_it() {
         if mode == Mode::Daemon {
             assert!(number(&found["daemon_time_max_us"]) >= 2_000.0, "{mode}: {found}");
         }
+        server.stop();
+    }
+}
+
+#[test]
+fn threads_use_processors_as_much_as_their_requests_do() {
+    for mode in MODES {
+        let server = serve(mode);
+        ask(&server, "start()");
+        ask(&server, "mod_wsgi.request_metrics()");
+        for _ in 0..40 {
+            ask(&server, "burn(0.01)");
+        }
+        ask(&server, "time.sleep(0.2)");
+        let found = ask(&server, "mod_wsgi.request_metrics()");
+        let used = sum(&found["request_threads_cpu_time"]);
+        // What the server and Python add is some hundred microseconds for each.
+        assert!((0.38..0.5).contains(&used), "{mode}: {used}");
+        assert!(used <= sum(&found["request_threads_busy_time"]));
+        let idle = ask(&server, "mod_wsgi.request_metrics()");
+        assert!(sum(&idle["request_threads_cpu_time"]) < 0.1, "{mode}: {idle}");
         server.stop();
     }
 }

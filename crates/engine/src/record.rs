@@ -29,9 +29,15 @@ struct Call {
 }
 
 impl Record {
-    /// The thread begins a request; `waited` is what it had waited before it did.
-    pub(crate) fn open(recorder: &'static Recorder, thread: u32, waited: Waits) -> Record {
-        Record { bracket: recorder.enter(thread), waited, call: None }
+    /// The thread begins a request; `waited` is what it had waited before it did, `now` when that was if
+    /// somebody has looked at the clock.
+    pub(crate) fn open(
+        recorder: &'static Recorder,
+        thread: u32,
+        waited: Waits,
+        now: Option<Instant>,
+    ) -> Record {
+        Record { bracket: recorder.enter_at(thread, now), waited, call: None }
     }
 
     /// Whether numbers are wanted.
@@ -44,11 +50,15 @@ impl Record {
         self.waited
     }
 
-    /// The application is about to be called.
-    pub(crate) fn call(&mut self, request: &Request<'_>, application_start: f64) {
+    /// The application is about to be called. Says when that is, if anybody wants numbers.
+    pub(crate) fn call(
+        &mut self,
+        request: &Request<'_>,
+        application_start: f64,
+    ) -> Option<Instant> {
         self.bracket.call();
         if !self.is_wanted() {
-            return;
+            return None;
         }
         let [start, queue, daemon] =
             [request.request_start, request.queue_start, request.daemon_start];
@@ -65,8 +75,9 @@ impl Record {
         } else {
             (between(start, called), None)
         };
-        let summary = Summary::default();
-        self.call = Some(Call { begun: Instant::now(), server, transfer, summary });
+        let (begun, summary) = (Instant::now(), Summary::default());
+        self.call = Some(Call { begun, server, transfer, summary });
+        Some(begun)
     }
 
     /// The application is done.
@@ -77,7 +88,12 @@ impl Record {
     }
 
     /// The response is out; what was left of it for the end was sent between these points of time.
-    pub(crate) fn close(self, status: u16, sent: Option<(Instant, Instant)>) -> Option<Called> {
+    /// Says what is known of it, and when that was.
+    pub(crate) fn close(
+        self,
+        status: u16,
+        sent: Option<(Instant, Instant)>,
+    ) -> (Option<Called>, Option<Instant>) {
         // Nothing has happened since.
         let now = sent.map(|(_, now)| now).or_else(|| self.is_wanted().then(Instant::now));
         let called = self.call.zip(now).map(|(call, now)| {
@@ -110,7 +126,7 @@ impl Record {
             Some(now) => self.bracket.close_at(&request, now),
             None => self.bracket.close(&request),
         }
-        called
+        (called, now)
     }
 
     /// Others serve it.

@@ -36,9 +36,10 @@ pub(crate) fn handle(
     let visit = visit(process, request, &client)?;
     let group = visit.group;
     track(group, request, waited, |running| {
-        let attached = group
-            .interpreter
-            .attach(|py| serve(py, group, request, &client, OnChange::Reload, waited, running));
+        let attached = group.interpreter.attach(|py| {
+            let record = open(group, waited, Waits::got_since(waited));
+            serve(py, group, request, &client, OnChange::Reload, record, running)
+        });
         let (outcome, record) = match attached {
             Ok(Ok(served)) => served,
             Ok(Err(Outdated(_))) => unreachable!("the script was to be loaded again"),
@@ -84,7 +85,9 @@ pub(crate) fn answer(
     let group = visit.group;
     let attached = track(group, request, waited, |running| {
         group.interpreter.attach(|py| {
-            let (outcome, record) = serve(py, group, request, &client, on_change, waited, running)?;
+            // When the thread got the lock was before it read the request.
+            let record = open(group, waited, None);
+            let (outcome, record) = serve(py, group, request, &client, on_change, record, running)?;
             Ok(finish(outcome, record, running, |head, body, flags| {
                 let client = &mut *client.lock().unwrap_or_else(PoisonError::into_inner);
                 let sent = host::try_respond(client, Some(head), body, flags);
@@ -167,9 +170,9 @@ fn finish(
             }
         }
     };
-    let called = record.close(reply.status, sending);
+    let (called, now) = record.close(reply.status, sending);
     if let Some(running) = running {
-        running.end(reply.status, called.as_ref());
+        running.end(reply.status, called.as_ref(), now);
     }
     reply
 }
@@ -184,17 +187,25 @@ type Served = Result<(Outcome, Record), Outdated>;
 /// The script has changed, to the version with this time stamp.
 struct Outdated(i64);
 
+/// Begins the record of a request on this thread, see [`Record::open`].
+fn open(group: &'static Group, waited: Waits, now: Option<Instant>) -> Record {
+    Record::open(&group.process.recorder, thread_id(group), waited, now)
+}
+
+fn thread_id(group: &Group) -> u32 {
+    current::thread_id(|| group.process.runtime.is_main_thread())
+}
+
 fn serve(
     py: Token<'_>,
     group: &'static Group,
     request: &Request<'_>,
     client: &Mutex<Client<'_>>,
     on_change: OnChange,
-    waited: Waits,
+    mut record: Record,
     running: Option<&Running<'_>>,
 ) -> Served {
-    let thread_id = current::thread_id(|| group.process.runtime.is_main_thread());
-    let mut record = Record::open(&group.process.recorder, thread_id, waited);
+    let thread_id = thread_id(group);
     let failed = |record, status| Ok((Outcome::Failed { status }, record));
     let Ok(objects) = group.objects() else { return failed(record, 500) };
     let data = match py.dict() {
@@ -242,10 +253,10 @@ fn serve(
         watchdog.loaded();
     }
     let application_start = now();
-    record.call(request, application_start);
+    let begun = record.call(request, application_start);
     timing::application_begins(application_start);
     if let Some(running) = running {
-        running.progress().call();
+        running.progress().call(application_start, begun.unwrap_or_else(Instant::now));
     }
     let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
     let id = active.as_ref().and_then(|active| active.id.as_ref());

@@ -78,7 +78,7 @@ pub struct ThreadTimes {
     pub completed: u64,
     /// In requests.
     pub busy: f64,
-    /// Processor time of requests that ended.
+    /// Processor time of requests, those that have not ended included.
     pub cpu: f64,
     /// Age of the request it is in; 0 if it is in none.
     pub current: f64,
@@ -162,21 +162,24 @@ impl Recorder {
         let mut threads = Vec::with_capacity(self.threads());
         let mut active = 0;
         for (index, slot) in self.slots().iter().enumerate() {
-            let (sums, current, is_in_request) = {
+            let (sums, current, is_in_request, cpu) = {
                 let mut slot = lock(slot);
                 // Not the time of the baseline: a request may have begun since.
                 let now = self.now();
                 slot.count_until(now);
                 let is_in_request = slot.active > 0;
                 let current = if is_in_request { now.saturating_sub(slot.begun) } else { 0 };
-                (std::mem::take(&mut slot.sums), current, is_in_request)
+                let sums = std::mem::take(&mut slot.sums);
+                // An estimate, see there.
+                let cpu = slot.processor.take(!is_in_request).min(sums.busy);
+                (sums, current, is_in_request, cpu)
             };
             active += u32::from(is_in_request || sums.completed > 0);
             if index < self.threads() {
                 threads.push(ThreadTimes {
                     completed: sums.completed,
                     busy: seconds(sums.busy),
-                    cpu: seconds(sums.cpu),
+                    cpu: seconds(cpu),
                     current: seconds(current),
                     longest: seconds(sums.longest),
                 });

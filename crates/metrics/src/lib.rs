@@ -18,6 +18,7 @@
 
 mod histogram;
 mod interval;
+mod processor;
 mod recorder;
 mod usage;
 

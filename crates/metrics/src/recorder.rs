@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::histogram::{BUCKETS, bucket};
-use crate::usage::{Cpu, thread_time};
+use crate::processor::Processor;
+use crate::usage::Cpu;
 
 /// What the time of a request is divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +148,10 @@ pub(crate) struct Baseline {
     pub(crate) cpu: Cpu,
 }
 
-/// What a thread records. Times are nanoseconds, points of time those since the recorder's epoch.
+/// What a thread records. Times are nanoseconds, points of time those since the recorder's epoch. On
+/// cache lines of its own, pairs of which processors fetch together.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Slot {
     /// Requests it is in: more than one where the server runs one inside another.
     pub(crate) active: u32,
@@ -158,6 +161,8 @@ pub(crate) struct Slot {
     pub(crate) since: u64,
     /// Time in requests, since recording began.
     pub(crate) busy_total: u64,
+    /// What its requests use of processors.
+    pub(crate) processor: Processor,
     /// What goes into the next interval.
     pub(crate) sums: Sums,
 }
@@ -168,7 +173,6 @@ pub(crate) struct Sums {
     pub(crate) completed: u64,
     pub(crate) statuses: [u64; 5],
     pub(crate) busy: u64,
-    pub(crate) cpu: u64,
     pub(crate) longest: u64,
     pub(crate) gil_waits: u64,
     pub(crate) input_reads: u64,
@@ -265,6 +269,11 @@ impl Recorder {
     /// The thread of this number begins a request. Numbers begin with 1; 0 is a main thread that
     /// serves alone.
     pub fn enter(&self, thread: u32) -> Bracket<'_> {
+        self.enter_at(thread, None)
+    }
+
+    /// The same, and that was just now, which is worth a look at the clock.
+    pub fn enter_at(&self, thread: u32, now: Option<Instant>) -> Bracket<'_> {
         let slot = self.slot_of(thread);
         if let Some(counts) = self.counts.get(slot) {
             // The first time, or a slot of many threads, where it says nothing.
@@ -277,15 +286,18 @@ impl Recorder {
         }
         let mut bracket = Bracket { recorder: self, slot, recorded: None, open: true };
         if self.is_on()
-            && let Some(mut slot) = self.slot(slot)
+            && let Some(mut own) = self.slot(slot)
         {
-            let now = self.now();
-            slot.count_until(now);
-            if slot.active == 0 {
-                slot.begun = now;
+            let now = self.at(now.unwrap_or_else(Instant::now));
+            own.count_until(now);
+            if own.active == 0 {
+                own.begun = now;
+                if slot < self.threads() {
+                    own.processor.begin();
+                }
             }
-            slot.active += 1;
-            bracket.recorded = Some(Recorded { begun: now, cpu: thread_time() });
+            own.active += 1;
+            bracket.recorded = Some(now);
         }
         bracket
     }
@@ -342,7 +354,7 @@ impl Slot {
 }
 
 impl Sums {
-    fn add(&mut self, request: &Request, cpu: u64, time: u64) {
+    fn add(&mut self, request: &Request, time: u64) {
         self.completed += 1;
         let class = match request.status {
             status @ 100..=599 => usize::from(status / 100) - 1,
@@ -351,7 +363,6 @@ impl Sums {
         if let Some(count) = self.statuses.get_mut(class) {
             *count += 1;
         }
-        self.cpu += cpu;
         self.longest = self.longest.max(time);
         let Some(called) = &request.called else { return };
         self.gil_waits += called.gil_waits;
@@ -384,14 +395,9 @@ impl Sums {
 pub struct Bracket<'r> {
     recorder: &'r Recorder,
     slot: usize,
-    recorded: Option<Recorded>,
+    /// When it began, if it is recorded.
+    recorded: Option<u64>,
     open: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Recorded {
-    begun: u64,
-    cpu: u64,
 }
 
 impl Bracket<'_> {
@@ -433,14 +439,16 @@ impl Bracket<'_> {
                 counts.begun.fetch_sub(1, Relaxed);
             }
         }
-        let Some(Recorded { begun, cpu }) = self.recorded else { return };
-        let cpu = thread_time().saturating_sub(cpu);
+        let Some(begun) = self.recorded else { return };
         let now = self.recorder.at(now.unwrap_or_else(Instant::now));
         let Some(mut slot) = self.recorder.slot(self.slot) else { return };
         slot.count_until(now);
         slot.active = slot.active.saturating_sub(1);
+        if slot.active == 0 && self.slot < self.recorder.threads() {
+            slot.processor.end(now);
+        }
         if let Some(request) = request {
-            slot.sums.add(request, cpu, now.saturating_sub(begun));
+            slot.sums.add(request, now.saturating_sub(begun));
         }
     }
 }

@@ -4,8 +4,8 @@
 //! <https://man7.org/linux/man-pages/man2/getrusage.2.html>
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeVal;
-use rustix::time::{ClockId, clock_gettime};
+use nix::sys::time::{TimeSpec, TimeVal};
+use nix::time::{ClockId, clock_gettime};
 
 /// Processor time, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -60,12 +60,43 @@ impl Cpu {
     }
 }
 
-/// Processor time of the calling thread, in nanoseconds: as [`Cpu::of_thread`], for less, since each
-/// request that is recorded asks twice.
+/// Processor time of the calling thread, in nanoseconds: as [`Cpu::of_thread`], but to the point, where
+/// that may be as old as the last time that the thread was interrupted.
 pub(crate) fn thread_time() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, nanoseconds)
+}
+
+/// The processor time of one thread, for all threads of its process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadClock(ClockId);
+
+impl ThreadClock {
+    /// Whether there is such a thing.
+    pub(crate) const IS_SHARED: bool = cfg!(target_os = "linux");
+
+    /// That of the calling thread.
+    pub(crate) fn of_this_thread() -> ThreadClock {
+        #[cfg(target_os = "linux")]
+        {
+            // As `pthread_getcpuclockid` says it: the number of the thread, inverted, and two bits for
+            // "of a thread" and "as the scheduler counts".
+            let thread = rustix::thread::gettid().as_raw_nonzero().get();
+            ThreadClock(ClockId::from_raw((!thread << 3) | 6))
+        }
+        #[cfg(not(target_os = "linux"))]
+        ThreadClock(ClockId::CLOCK_THREAD_CPUTIME_ID)
+    }
+
+    /// What it shows, in nanoseconds; `None` if the thread has ended, or there is no such clock.
+    pub(crate) fn read(self) -> Option<u64> {
+        let time = Self::IS_SHARED.then(|| clock_gettime(self.0))?;
+        time.ok().map(nanoseconds)
+    }
+}
+
+fn nanoseconds(time: TimeSpec) -> u64 {
     let part = |number| u64::try_from(number).unwrap_or(0);
-    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+    part(time.tv_sec()) * 1_000_000_000 + part(time.tv_nsec())
 }
 
 /// Memory that a process has in fact, in bytes.

@@ -29,6 +29,12 @@ impl Waits {
         WAITS.get()
     }
 
+    /// When the calling thread last got the lock, if it has waited since `start`: a point of time that
+    /// is not worth another look at the clock.
+    pub fn got_since(start: Waits) -> Option<Instant> {
+        GOT.get().filter(|_| WAITS.get().count > start.count)
+    }
+
     /// What came between `start` and this.
     #[must_use]
     pub fn since(self, start: Waits) -> Waits {
@@ -43,6 +49,8 @@ static MEASURED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static WAITS: Cell<Waits> = const { Cell::new(Waits::NONE) };
+    /// When the last one ended.
+    static GOT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Measures from now on, for as long as the process runs, in all threads.
@@ -66,9 +74,11 @@ pub fn waiting<R>(f: impl FnOnce() -> R) -> R {
 fn measured<R>(f: impl FnOnce() -> R) -> R {
     let begun = Instant::now();
     let result = f();
-    let time = begun.elapsed();
+    let got = Instant::now();
+    let time = got.saturating_duration_since(begun);
     let Waits { count, time: before } = WAITS.get();
     WAITS.set(Waits { count: count + 1, time: before + time });
+    GOT.set(Some(got));
     result
 }
 
@@ -81,9 +91,14 @@ mod tests {
         let pause = || std::thread::sleep(Duration::from_millis(2));
         waiting(pause);
         assert_eq!(Waits::of_this_thread(), Waits::default());
+        assert_eq!(Waits::got_since(Waits::NONE), None);
         measure_waits();
+        let begun = Instant::now();
         waiting(pause);
         let first = Waits::of_this_thread();
+        let got = Waits::got_since(Waits::NONE);
+        assert!(got.is_some_and(|got| got >= begun + Duration::from_millis(2)), "{got:?}");
+        assert_eq!(Waits::got_since(first), None);
         assert!(first.count == 1 && first.time >= Duration::from_millis(2));
         waiting(pause);
         let share = Waits::of_this_thread().since(first);

@@ -4,7 +4,12 @@
 //! A request that begins leaves a pointer to its description, behind a lock that it takes again when
 //! it ends; so nothing is copied for those that are fast. The locks are one per thread, as good as, and
 //! are held by the reporter for as long as it copies a few texts.
+//!
+//! Nor is much measured: clocks are looked at when the record does so. What a thread has used of the
+//! processor takes the kernel a microsecond to say, so a request that begins is content with an answer
+//! that its thread got a moment ago ([`OLD`]).
 
+use std::cell::Cell;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -27,11 +32,16 @@ pub(crate) struct Tracker {
     user_agent: bool,
     pid: u32,
     /// Requests that run.
-    active: AtomicU64,
+    active: Line<AtomicU64>,
     ended: SlowRing,
     /// By number of thread, modulo how many there are.
-    slots: Box<[Mutex<Vec<Entry>>]>,
+    slots: Box<[Line<Mutex<Vec<Entry>>>]>,
 }
+
+/// On cache lines of its own: what one thread writes is not beside what others read.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line<T>(T);
 
 /// A request that runs.
 struct Entry {
@@ -53,8 +63,10 @@ pub(crate) struct Progress {
     thread_id: u32,
     /// When it came here.
     begun: Instant,
-    /// Between its arrival at the server and then, in seconds.
-    before: f64,
+    /// When it arrived at the server, in seconds since 1970; 0 if nobody knows.
+    arrived: f64,
+    /// Between its arrival and when it came here, in nanoseconds; 0 before that is known.
+    before: AtomicU64,
     /// Requests that ran then, with it.
     active: u64,
     /// What the thread had waited for Python's lock before.
@@ -88,15 +100,16 @@ pub(crate) fn track<R>(
     let process: &'static Process = group.process;
     let Some(tracker) = &process.slow else { return f(None) };
     let thread_id = current::thread_id(|| process.runtime.is_main_thread());
-    let start = seconds(request.request_start);
+    let begun = Instant::now();
     let progress = Arc::new(Progress {
         group,
         // SAFETY: always succeeds. It is what Python calls the thread's identity.
         ident: unsafe { libc::pthread_self() },
         thread_id,
-        begun: Instant::now(),
-        before: if start > 0.0 { (now() - start).max(0.0) } else { 0.0 },
-        active: tracker.active.fetch_add(1, Relaxed) + 1,
+        begun,
+        arrived: seconds(request.request_start),
+        before: AtomicU64::new(0),
+        active: tracker.active.0.fetch_add(1, Relaxed) + 1,
         waited,
         is_over: AtomicBool::new(false),
         is_told: AtomicBool::new(false),
@@ -108,7 +121,8 @@ pub(crate) fn track<R>(
         gil_waits: AtomicU64::new(0),
     });
     let slot = thread_id as usize % tracker.slots.len();
-    let running = Running { tracker, slot, progress, request, cpu: Cpu::of_thread() };
+    let cpu = used_by(begun, tracker.threshold);
+    let running = Running { tracker, slot, progress, request, cpu };
     let described = Described(std::ptr::from_ref(request).cast());
     let entry = Entry { progress: Arc::clone(&running.progress), request: described };
     if let Some(mut entries) = tracker.lock(slot) {
@@ -116,6 +130,26 @@ pub(crate) fn track<R>(
     }
     f(Some(&running))
 }
+
+/// What the calling thread has used of the processor, now or a moment ago. What it uses in that moment
+/// is charged to the request that begins, and is no more than a hundredth of what makes it slow.
+fn used_by(now: Instant, threshold: f64) -> Option<Cpu> {
+    thread_local! {
+        static USED: Cell<Option<(Instant, Cpu)>> = const { Cell::new(None) };
+    }
+    let is_new = |(then, _): &(Instant, Cpu)| {
+        now.saturating_duration_since(*then).as_secs_f64() <= threshold * OLD
+    };
+    if let Some((_, cpu)) = USED.get().filter(is_new) {
+        return Some(cpu);
+    }
+    let cpu = Cpu::of_thread()?;
+    USED.set(Some((now, cpu)));
+    Some(cpu)
+}
+
+/// How old an answer may be, as a part of the time that a slow request takes.
+const OLD: f64 = 0.01;
 
 /// A request while it runs. Its own thread has it.
 pub(crate) struct Running<'r> {
@@ -132,9 +166,9 @@ impl Running<'_> {
         &self.progress
     }
 
-    /// Its response is out.
-    pub(crate) fn end(&self, status: u16, called: Option<&Called>) {
-        let duration = self.progress.age();
+    /// Its response is out, since `now` if somebody has looked at the clock.
+    pub(crate) fn end(&self, status: u16, called: Option<&Called>, now: Option<Instant>) {
+        let duration = self.progress.age(now.unwrap_or_else(Instant::now));
         // A forked child reports nothing, and the reporter may have held the lock.
         if duration < self.tracker.threshold || std::process::id() != self.tracker.pid {
             return;
@@ -143,7 +177,7 @@ impl Running<'_> {
         slow.state = SlowState::Completed;
         slow.duration = duration;
         slow.status = status.into();
-        slow.active_at_completion = self.tracker.active.load(Relaxed);
+        slow.active_at_completion = self.tracker.active.0.load(Relaxed);
         if let Some(called) = called {
             slow.gil_wait_time = called.gil_wait.as_secs_f64();
             slow.gil_wait_count = called.gil_waits;
@@ -165,7 +199,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.progress.is_over.store(true, Relaxed);
-        self.tracker.active.fetch_sub(1, Relaxed);
+        self.tracker.active.0.fetch_sub(1, Relaxed);
         if let Some(mut entries) = self.tracker.lock(self.slot) {
             entries.retain(|entry| !Arc::ptr_eq(&entry.progress, &self.progress));
         }
@@ -184,9 +218,9 @@ impl Tracker {
             threshold,
             user_agent: telemetry.user_agent,
             pid: std::process::id(),
-            active: AtomicU64::new(0),
+            active: Line::default(),
             ended: SlowRing::new(ring_size(threads, telemetry.interval, threshold)),
-            slots: (0..=threads).map(|_| Mutex::default()).collect(),
+            slots: (0..=threads).map(|_| Line::default()).collect(),
         })
     }
 
@@ -199,9 +233,9 @@ impl Tracker {
     pub(super) fn running(&self) -> Vec<(Arc<Progress>, Slow)> {
         let mut found = Vec::new();
         for slot in &self.slots {
-            let entries = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
             for Entry { progress, request } in &*entries {
-                if progress.age() < self.threshold {
+                if progress.age(Instant::now()) < self.threshold {
                     continue;
                 }
                 // SAFETY: it is in its slot, whose lock is held: the field of `Entry`.
@@ -214,7 +248,7 @@ impl Tracker {
 
     /// `None` in a forked child, where the lock was held by a thread that is not there.
     fn lock(&self, slot: usize) -> Option<MutexGuard<'_, Vec<Entry>>> {
-        let slot = self.slots.get(slot)?;
+        let slot = &self.slots.get(slot)?.0;
         loop {
             match slot.try_lock() {
                 Ok(entries) => return Some(entries),
@@ -230,9 +264,11 @@ impl Tracker {
 const MOST_SLOTS: u32 = 1 << 12;
 
 impl Progress {
-    /// The application is about to be called.
-    pub(crate) fn call(&self) {
-        self.called.store(nanoseconds(self.begun.elapsed()).max(1), Relaxed);
+    /// The application is about to be called: at this point of time, by both clocks.
+    pub(crate) fn call(&self, wall: f64, now: Instant) {
+        let passed = now.saturating_duration_since(self.begun);
+        self.called.store(nanoseconds(passed).max(1), Relaxed);
+        self.before.store(self.arrival(wall, passed), Relaxed);
         self.note_waits();
     }
 
@@ -283,16 +319,36 @@ impl Progress {
     }
 
     /// Seconds since its arrival at the server.
-    fn age(&self) -> f64 {
-        self.before + self.begun.elapsed().as_secs_f64()
+    fn age(&self, now: Instant) -> f64 {
+        self.before() + now.saturating_duration_since(self.begun).as_secs_f64()
+    }
+
+    /// Seconds between its arrival and when it came here, which is found out now if the application
+    /// was not called.
+    fn before(&self) -> f64 {
+        let before = match self.before.load(Relaxed) {
+            0 => self.arrival(now(), self.begun.elapsed()),
+            before => before,
+        };
+        Duration::from_nanos(before).as_secs_f64()
+    }
+
+    /// The same in nanoseconds, seen so long after it came: more than nothing, also where a clock was
+    /// set.
+    fn arrival(&self, wall: f64, passed: Duration) -> u64 {
+        let known = self.arrived > 0.0;
+        let before = if known { wall - self.arrived - passed.as_secs_f64() } else { 0.0 };
+        // What is negative becomes 0.
+        ((before * 1e9) as u64).max(1)
     }
 
     fn describe(&self, request: &Request<'_>, user_agent: bool) -> Slow {
-        let duration = self.age();
+        let duration = self.age(Instant::now());
+        let before = self.before();
         let of = |time: &AtomicU64| Duration::from_nanos(time.load(Relaxed)).as_secs_f64();
         // Points of time are seconds since the arrival.
         let called = self.called.load(Relaxed) > 0;
-        let application = if called { self.before + of(&self.called) } else { duration };
+        let application = if called { before + of(&self.called) } else { duration };
         let start = match seconds(request.request_start) {
             start if start > 0.0 => start,
             _ => now() - duration,
