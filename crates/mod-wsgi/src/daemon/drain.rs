@@ -239,6 +239,9 @@ impl<'a> Drain<'a> {
     }
 
     /// Gives the server all there is, waiting for the client.
+    // A function that has more than a page of the stack touches all of it first. Were this part of its
+    // caller, each request would do that, and each thread keep the memory.
+    #[inline(never)]
     pub(super) fn write_out(&mut self, host: &mut RequestHost<'_, '_>) -> Result<(), Fault> {
         let mut room = [0; PIECE];
         loop {
@@ -252,6 +255,8 @@ impl<'a> Drain<'a> {
     }
 
     /// Gives the server one piece of what waits, if it has none left.
+    // Not inlined, as `write_out` is not.
+    #[inline(never)]
     fn advance(&mut self, host: &mut RequestHost<'_, '_>) -> Result<(), Fault> {
         if self.is_behind(host) {
             return Ok(());

@@ -40,6 +40,8 @@ impl Drain<'_> {
     }
 
     /// [`Drain::write_out`], while another thread takes in what comes of the body.
+    // Not inlined, as that is not.
+    #[inline(never)]
     fn write_beside(
         &mut self,
         exchange: &mut Exchange<'_>,
