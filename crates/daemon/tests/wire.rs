@@ -30,7 +30,7 @@ fn take(decoder: &mut Decoder, said: &mut Vec<Said>) -> Result<(), Malformed> {
 
 /// Reads a stream that arrives in pieces of these lengths, over and over.
 fn read(side: Side, stream: &[u8], pieces: &[usize]) -> Result<Vec<Said>, Malformed> {
-    let mut decoder = Decoder::new(side, 64).growing_to(256);
+    let mut decoder = Decoder::new(side, 64);
     let mut said = Vec::new();
     let mut rest = stream;
     for piece in pieces.iter().cycle() {
@@ -237,28 +237,6 @@ fn a_header_alone_allocates_nothing() {
     decoder.reset(64);
     assert_eq!(decoder.space().len(), 64);
     assert!(decoder.is_between_frames());
-}
-
-#[test]
-fn there_is_more_room_once_a_read_has_filled_it() {
-    let frame = frame(Kind::Body, Flags::NONE, 1, &[7; 1000]);
-    let mut decoder = Decoder::new(Side::Child, 64).growing_to(256);
-    let mut left = &frame[..];
-    let mut rooms = Vec::new();
-    while !left.is_empty() {
-        let room = decoder.space();
-        // The first read does not fill it.
-        let count = room.len().min(left.len()).min(if rooms.is_empty() { 40 } else { usize::MAX });
-        room[..count].copy_from_slice(&left[..count]);
-        rooms.push(room.len());
-        decoder.filled(count);
-        left = &left[count..];
-        while decoder.take().unwrap().is_some() {}
-    }
-    assert_eq!(rooms, [64, 64, 256, 256, 256, 256]);
-    // It stays for the next connection, unless that is not wanted.
-    decoder.reset(256);
-    assert_eq!(decoder.space().len(), 256);
 }
 
 #[test]

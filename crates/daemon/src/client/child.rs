@@ -66,9 +66,8 @@ pub(super) struct Chosen<'c> {
     pub(super) pid: i32,
 }
 
-/// Memory for reading responses, and the same once one was larger. Each thread has it.
-const ROOM: usize = 8 << 10;
-const MORE: usize = 64 << 10;
+/// Memory for reading responses.
+const ROOM: usize = 64 << 10;
 /// A child may know of a group for so long before the supervisor does.
 const UNTOLD: Duration = Duration::from_secs(1);
 /// Between two looks meanwhile.
@@ -240,12 +239,11 @@ impl Child {
     }
 
     pub(super) fn decoder(&self) -> Decoder {
-        let new = || Decoder::new(Side::Child, ROOM).growing_to(MORE);
-        self.decoders.pop().unwrap_or_else(new)
+        self.decoders.pop().unwrap_or_else(|| Decoder::new(Side::Child, ROOM))
     }
 
     pub(super) fn give_back(&self, mut decoder: Decoder) {
-        decoder.reset(MORE);
+        decoder.reset(ROOM);
         self.decoders.push(decoder);
     }
 }

@@ -61,8 +61,6 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Bytes of `buffer` to begin with.
     room: usize,
-    /// The same once a read has filled them.
-    most: usize,
     /// `buffer[start..end]` has arrived and was not taken yet.
     start: usize,
     end: usize,
@@ -75,30 +73,24 @@ impl Decoder {
     /// threads of a worker never read a body, and many wait for their first request.
     pub fn new(side: Side, room: usize) -> Decoder {
         let room = room.max(HEADER);
-        Decoder { side, buffer: Vec::new(), room, most: room, start: 0, end: 0, streaming: None }
-    }
-
-    /// Makes room for so many bytes once a read fills what there is.
-    pub fn growing_to(self, most: usize) -> Decoder {
-        Decoder { most: most.max(self.room), ..self }
+        Decoder { side, buffer: Vec::new(), room, start: 0, end: 0, streaming: None }
     }
 
     /// Where the next bytes of the stream go; never empty. Say how many with [`Self::filled`].
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.buffer.len() < self.room {
-                self.buffer = vec![0; self.room];
-            }
         }
         if self.end == self.buffer.len() {
-            if self.start > 0 {
+            if self.buffer.is_empty() {
+                self.buffer = vec![0; self.room];
+            } else if self.start > 0 {
                 self.buffer.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;
             } else {
                 // Only an incomplete frame gets here, and it is within its kind's limit.
-                let room = (self.buffer.len() * 2).max(self.room);
+                let room = self.buffer.len() * 2;
                 self.buffer.resize(room, 0);
             }
         }
@@ -112,9 +104,6 @@ impl Decoder {
     pub fn filled(&mut self, count: usize) {
         assert!(count <= self.buffer.len() - self.end);
         self.end += count;
-        if self.end == self.buffer.len() {
-            self.room = self.most;
-        }
     }
 
     /// Takes bytes that are at hand already.
