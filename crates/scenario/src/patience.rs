@@ -59,13 +59,17 @@ pub struct Deadline {
 impl Deadline {
     /// From now on, for [`LIMIT`].
     pub fn start() -> Deadline {
-        Deadline::after(LIMIT)
+        Deadline::of(thread::current().name().unwrap_or("a test"))
     }
 
-    /// From now on, for so long.
-    pub fn after(limit: Duration) -> Deadline {
+    /// The same for a test of that name, where threads do not have the names of tests.
+    pub fn of(test: &str) -> Deadline {
+        Deadline::after(test, LIMIT)
+    }
+
+    fn after(test: &str, limit: Duration) -> Deadline {
         let (over, wait) = channel();
-        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let test = test.to_owned();
         thread::spawn(move || {
             if wait.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 // Not with a macro, whose output would be kept for a report that never comes.
@@ -99,17 +103,17 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "has not ended after 10ms")]
+    #[should_panic(expected = "it has not ended after 10ms")]
     fn a_test_that_hangs_ends() {
         scenario("patience::tests::a_test_that_hangs_ends", || {
-            let _deadline = Deadline::after(Duration::from_millis(10));
+            let _deadline = Deadline::after("it", Duration::from_millis(10));
             thread::sleep(LIMIT);
         });
     }
 
     #[test]
     fn a_deadline_ends_with_its_test() {
-        drop(Deadline::after(Duration::ZERO + Duration::from_millis(50)));
+        drop(Deadline::after("it", Duration::from_millis(50)));
         thread::sleep(Duration::from_millis(100));
     }
 }

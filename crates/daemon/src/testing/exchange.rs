@@ -262,12 +262,12 @@ fn timeouts_are_kept_and_named() {
     stage.run(|stage| {
         let mut ask = Ask::default();
         ask.options.socket_timeout = Duration::from_millis(600);
-        let error = stage.ask("rest/30000", &ask).error.unwrap();
+        let error = stage.ask("stay", &ask).error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         let mut ask = Ask::default();
         ask.options.deadline = Some(Duration::from_millis(50));
         let begun = Instant::now();
-        let error = stage.ask("rest/30000", &ask).error.unwrap();
+        let error = stage.ask("stay", &ask).error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(begun.elapsed() < ask.options.socket_timeout, "{:?}", begun.elapsed());
         app.give_up.store(true, SeqCst);
@@ -282,7 +282,7 @@ fn d39_waiting_in_the_queue_ends_while_waiting() {
             scope.spawn(|| {
                 let mut ask = Ask::default();
                 ask.options.socket_timeout = Duration::from_secs(60);
-                assert_eq!(stage.ask("hold/30000", &ask).text(), "held");
+                assert_eq!(stage.ask("hold", &ask).text(), "held until told");
             });
             until("a request", || app.inside.load(SeqCst) > 0);
             let mut ask = Ask::default();
@@ -390,7 +390,7 @@ fn a_full_group_is_waited_for_and_then_given_up() {
     let (app, stage) = one(1);
     stage.run(|stage| {
         thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(stage.get("rest/9000").text(), "rested"));
+            scope.spawn(|| assert_eq!(stage.get("stay").text(), "stayed until told"));
             until("a request", || app.inside.load(SeqCst) > 0);
             let mut ask = Ask::default();
             ask.options.capacity = 1;

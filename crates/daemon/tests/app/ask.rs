@@ -28,7 +28,7 @@ impl Default for Ask<'_> {
     fn default() -> Self {
         let second = Duration::from_secs(1);
         let options = Options {
-            connect_timeout: 5 * second,
+            connect_timeout: 20 * second,
             socket_timeout: 10 * second,
             ..Options::default()
         };

@@ -139,7 +139,7 @@ fn stopping_ends_even_what_does_not_end() {
         server.until_logged("running forever");
         let begun = Instant::now();
         assert!(server.stop_within(Duration::from_secs(3)));
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         assert!(!is_alive(pid));
         assert_eq!(asking.join().unwrap().error.unwrap().kind(), ErrorKind::Closed);
     });

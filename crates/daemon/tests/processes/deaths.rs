@@ -104,7 +104,7 @@ fn what_cannot_start_is_tried_ever_more_slowly_and_hurts_nobody() {
     let (load, ()) = server.load(2, "hello", || {
         let error = server.ask("bad", "hello", &Ask::default()).error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Failing);
-        assert!(begun.elapsed() < Duration::from_secs(1), "at once");
+        assert!(begun.elapsed() < Duration::from_secs(15), "at once, and not when it is too late");
         until("a third start", || server.log().matches("cannot import this").count() >= 3);
     });
     assert!(load.bad.is_empty(), "{:?}", load.bad);
@@ -121,7 +121,8 @@ fn a_forked_child_does_not_hide_the_end() {
     let pid = server.pid();
     assert_eq!(server.text("fork/20"), "forked");
     let begun = Instant::now();
-    let ask = Ask { pairs: &announced("with a child"), ..Ask::default() };
+    let mut ask = Ask { pairs: &announced("with a child"), ..Ask::default() };
+    ask.options.socket_timeout = Duration::from_secs(60);
     let response = thread::scope(|scope| {
         let asking = scope.spawn(|| server.ask("g", "announce/60000", &ask));
         server.until_logged("running with a child");
@@ -132,7 +133,7 @@ fn a_forked_child_does_not_hide_the_end() {
     });
     assert_eq!(response.error.unwrap().kind(), ErrorKind::Closed);
     assert_eq!(server.text("hello"), "Hello");
-    assert!(begun.elapsed() < Duration::from_secs(9), "long before any timeout");
+    assert!(begun.elapsed() < Duration::from_secs(30), "long before any timeout");
     assert!(!is_alive(pid));
 }
 
@@ -177,7 +178,7 @@ fn what_has_ended_gives_the_supervisor_nothing_to_do() {
 }
 
 fn a_spare_leaves_no_gap() {
-    let slow = payload(&[("import", "3000")]);
+    let slow = payload(&[("import", "9000")]);
     let server = Server::new(vec![Group { spare: 1, payload: slow, ..group("g", 1, 2) }]);
     until("the spare", || {
         let log = server.log();
@@ -186,10 +187,10 @@ fn a_spare_leaves_no_gap() {
     });
     let pid = server.pid();
     // Both were started together, so the other one is about to be ready, too.
-    thread::sleep(Duration::from_millis(1000));
+    thread::sleep(Duration::from_millis(2000));
     let begun = Instant::now();
     kill(pid, libc::SIGKILL);
     until_gone(pid);
     assert_eq!(server.text("hello"), "Hello");
-    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }

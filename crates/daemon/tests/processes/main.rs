@@ -22,12 +22,8 @@ mod serving;
 mod swaps;
 mod worker;
 
-use std::time::Duration;
-
 use libtest_mimic::{Arguments, Trial};
-
-/// All tests together end after this, whatever hangs.
-const LIMIT: Duration = Duration::from_secs(400);
+use scenario::patience::Deadline;
 
 fn main() {
     let mut args = std::env::args();
@@ -39,15 +35,12 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // They wait more than they compute, but compare times.
     arguments.test_threads.get_or_insert(4);
-    std::thread::spawn(|| {
-        std::thread::sleep(LIMIT);
-        eprintln!("the tests take too long");
-        // What was started ends with its parent.
-        std::process::abort();
-    });
     let mut trials = Vec::new();
     let mut add = |name: &str, test: fn()| {
+        let named = name.to_owned();
         trials.push(Trial::test(name, move || {
+            // What was started ends with its parent.
+            let _deadline = Deadline::of(&named);
             test();
             Ok(())
         }));

@@ -232,7 +232,8 @@ fn graceful_is_limited() {
     };
     let server = Server::new(vec![limited(0o22)]);
     let pid = server.pid();
-    let ask = Ask { pairs: &[("TEXT", "for long")], ..Ask::default() };
+    let mut ask = Ask { pairs: &[("TEXT", "for long")], ..Ask::default() };
+    ask.options.socket_timeout = Duration::from_secs(60);
     thread::scope(|scope| {
         let asking = scope.spawn(|| server.ask("g", "announce/60000", &ask));
         server.until_logged("running for long");
@@ -240,7 +241,7 @@ fn graceful_is_limited() {
         let begun = Instant::now();
         let response = asking.join().unwrap();
         assert_eq!(response.error.unwrap().kind(), ErrorKind::Closed);
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     });
     until_gone(pid);
     assert!(server.log().contains("still has requests; forcing shutdown"), "{}", server.log());
@@ -257,7 +258,7 @@ fn shutdown_is_limited() {
     let begun = Instant::now();
     server.stop();
     assert!(!is_alive(pid));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let line = format!("Shutdown timeout expired; aborting process 'g' (pid={pid})");
     assert!(server.log().contains(&line), "{}", server.log());
 }
