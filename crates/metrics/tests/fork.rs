@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use metrics::{Recorder, Request};
+use scenario::patience::{Deadline, finally};
 
 #[test]
 fn a_forked_child_waits_for_no_thread_of_its_parent() {
+    let _deadline = Deadline::start();
     let recorder = Recorder::new(1, false);
     recorder.start();
     let done = AtomicBool::new(false);
@@ -21,9 +23,8 @@ fn a_forked_child_waits_for_no_thread_of_its_parent() {
                 }
             });
         }
-        let status = (0..500).map(|_| fork(&recorder)).find(|status| *status != DONE << 8);
-        done.store(true, SeqCst);
-        status
+        let _done = finally(|| done.store(true, SeqCst));
+        (0..500).map(|_| fork(&recorder)).find(|status| *status != DONE << 8)
     });
     assert_eq!(status, None, "14 is the alarm");
 }
@@ -38,7 +39,7 @@ fn fork(recorder: &Recorder) -> i32 {
     unsafe {
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(5);
+            libc::alarm(60);
             recorder.start();
             recorder.enter(1).close(&Request::default());
             libc::_exit(DONE);

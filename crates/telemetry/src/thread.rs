@@ -33,6 +33,8 @@ mod tests {
 
     use std::sync::mpsc::channel;
 
+    use scenario::patience::PATIENCE;
+
     use super::*;
 
     fn is_blocked(signal: i32) -> bool {
@@ -48,7 +50,7 @@ mod tests {
     fn signals_are_for_others() {
         let (told, wait) = channel();
         spawn("test", move || told.send(is_blocked(libc::SIGTERM)).unwrap()).unwrap();
-        assert!(wait.recv().unwrap());
+        assert!(wait.recv_timeout(PATIENCE).unwrap());
         assert!(!is_blocked(libc::SIGTERM));
     }
 }
