@@ -7,6 +7,7 @@ mod common;
 use std::thread;
 
 use common::{Ask, Site, errors, scenario};
+use scenario::patience::{finally, until};
 
 const SCRIPT: &str = "
 import mod_wsgi, os, threading, time
@@ -100,20 +101,27 @@ fn waits_for_the_lock_are_those_of_the_thread() {
             10,
             &SCRIPT.replace(
                 "def application",
-                "def spin(seconds):\n    end = time.monotonic() + seconds\n    \
-                 while time.monotonic() < end: pass\ndef application",
+                "done = False\ndef spin():\n    end = time.monotonic() + 60\n    \
+                 while not done and time.monotonic() < end: pass\n\
+                 def stop():\n    global done\n    done = True\ndef application",
             ),
         );
         ask(&site, "", "mod_wsgi.start_recording_metrics()");
-        thread::scope(|scope| {
-            scope.spawn(|| ask(&site, "", "spin(0.3)"));
-            thread::sleep(std::time::Duration::from_millis(100));
-            ask(&site, "", "mod_wsgi.request_metrics() and None");
-            ask(&site, "", "None");
-        });
-        let most = ask(&site, "", "mod_wsgi.request_metrics()['gil_wait_time_max_us'] >= 2000");
         // A Python without that lock has nothing to wait for.
         let has_lock = "getattr(__import__('sys'), '_is_gil_enabled', lambda: True)()";
-        assert_eq!(most, ask(&site, "", has_lock));
+        let has_lock = ask(&site, "", has_lock) == "True";
+        let waited = || {
+            ask(&site, "", "None");
+            ask(&site, "", "mod_wsgi.request_metrics()['gil_wait_time_max_us'] >= 2000") == "True"
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| ask(&site, "", "spin()"));
+            let _stop = finally(|| drop(ask(&site, "", "stop()")));
+            if has_lock {
+                until("a wait", waited);
+            } else {
+                assert!(!(0..10).any(|_| waited()));
+            }
+        });
     });
 }

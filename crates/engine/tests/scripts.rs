@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Ask, Site, errors, log, scenario};
+use scenario::patience::until;
 
 const HELLO: &str = "
 def application(environ, start_response):
@@ -351,13 +352,29 @@ fn second_version_within_a_tick_is_seen() {
 fn d06_loaded_script_does_not_wait_for_one_that_loads() {
     scenario("d06_loaded_script_does_not_wait_for_one_that_loads", || {
         let site = Site::new();
+        // It loads until there is a file, and says when it has begun.
+        let slow = |version: &str, rest: &str| {
+            let (begun, end) = (site.path("begun"), site.path("end"));
+            format!(
+                "
+import os, time
+os.close(os.open({begun:?} + '{version}', os.O_CREAT))
+limit = time.monotonic() + 60
+while not os.path.exists({end:?} + '{version}') and time.monotonic() < limit: time.sleep(0.01)
+{rest}"
+            )
+        };
+        let begun = |version: &str| {
+            let file = site.path(&format!("begun{version}"));
+            until("the beginning of a load", || file.exists());
+        };
+        let end = |version: &str| fs::write(site.path(&format!("end{version}")), "").unwrap();
         site.script("fast.wsgi", 10, HELLO);
-        site.script("slow.wsgi", 10, &format!("import time; time.sleep(1.5)\n{HELLO}"));
+        site.script("slow.wsgi", 10, &slow("1", HELLO));
         assert_eq!(site.get("fast.wsgi").text(), "hello");
         thread::scope(|scope| {
-            let began = Instant::now();
             let slow: Vec<_> = (0..3).map(|_| scope.spawn(|| site.get("slow.wsgi"))).collect();
-            thread::sleep(Duration::from_millis(200));
+            begun("1");
             for _ in 0..10 {
                 assert_eq!(site.get("fast.wsgi").text(), "hello");
             }
@@ -365,25 +382,25 @@ fn d06_loaded_script_does_not_wait_for_one_that_loads() {
             site.script("third.wsgi", 10, HELLO);
             assert_eq!(site.get("third.wsgi").text(), "hello");
             assert_eq!(Ask::new(&site, "third.wsgi").group("x").send().text(), "hello");
-            assert!(began.elapsed() < Duration::from_millis(1400), "{:?}", began.elapsed());
+            assert!(slow.iter().all(|slow| !slow.is_finished()), "it is still being loaded");
+            end("1");
             for slow in slow {
                 assert_eq!(slow.join().unwrap().text(), "hello");
             }
-            // They waited for one another, so it was loaded once.
-            assert!(began.elapsed() < Duration::from_millis(2900), "{:?}", began.elapsed());
         });
+        // They waited for one another, so it was loaded once.
         let loads =
             log().iter().filter(|line| line.contains("Loading") && line.contains("slow")).count();
         assert_eq!(loads, 1);
 
         // And a new version that takes its time does not stop the old one.
-        site.script("slow.wsgi", 5, &format!("import time; time.sleep(1)\n{}", answer("2")));
+        site.script("slow.wsgi", 5, &slow("2", &answer("2")));
         thread::scope(|scope| {
-            let began = Instant::now();
             let reload = scope.spawn(|| site.get("slow.wsgi"));
-            thread::sleep(Duration::from_millis(200));
+            begun("2");
             assert_eq!(site.get("slow.wsgi").text(), "hello");
-            assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+            assert!(!reload.is_finished(), "it is still being loaded");
+            end("2");
             assert_eq!(reload.join().unwrap().text(), "2");
         });
     });

