@@ -1,8 +1,10 @@
 """What the tests of the service call."""
 
+import threading
 import time
 
 closed = []
+released = threading.Event()
 
 
 class Endless:
@@ -45,6 +47,11 @@ def application(environ, start_response):
             body = b"read"
         except OSError as error:
             body = type(error).__mro__[-4].__name__.encode()
+    elif path == "/wait":
+        body = str(released.wait(60)).encode()
+    elif path == "/release":
+        released.set()
+        body = b"released"
     elif path == "/slow":
         time.sleep(0.2)
         body = b"slow"

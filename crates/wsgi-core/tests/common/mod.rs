@@ -50,6 +50,8 @@ pub fn attach<R>(body: impl for<'py> FnOnce(Token<'py>) -> R) -> R {
 }
 
 fn start() -> usize {
+    // All tests of the program together: what Python waits for, nobody interrupts.
+    std::mem::forget(scenario::patience::Deadline::start());
     // SAFETY: nobody has started Python; the strings outlive the calls.
     unsafe {
         let mut config = std::mem::zeroed::<ffi::PyConfig>();

@@ -17,6 +17,8 @@ pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/app.
 pub(crate) fn service() -> Wsgi {
     static WSGI: OnceLock<Wsgi> = OnceLock::new();
     let start = || {
+        // All tests of the program together: what Python waits for, nobody interrupts.
+        std::mem::forget(scenario::patience::Deadline::start());
         let python = env!("WSGI_TOWER_TEST_PYTHON");
         Wsgi::builder(python).script(SCRIPT).threads(2).start().unwrap()
     };
