@@ -288,7 +288,7 @@ fn a_group_that_cannot_work_leaves_the_others_alone() {
     assert!(refused.is_some());
     let begun = Instant::now();
     let response = server.get("/bad").with_status(503);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{response:?} after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(12), "{response:?} after {:?}", begun.elapsed());
     for _ in 0..20 {
         assert_eq!(server.get("/chunked").status, 200);
     }

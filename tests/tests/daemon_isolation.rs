@@ -10,7 +10,7 @@ use tests::http::head;
 use tests::process::{Process, wait_for};
 use tests::{GROUP, Mode, Mpm, Server, Site, Venv, matrix};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Runs the body of a function and answers with what it returns, as JSON.
 fn serve(body: &str) -> Server {

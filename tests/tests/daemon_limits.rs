@@ -67,9 +67,10 @@ fn get(server: &Server, path: &'static str) -> std::thread::JoinHandle<(u16, Dur
     })
 }
 
-const SHORT: Duration = Duration::from_millis(300);
+/// What a request needs to get where it waits.
+const SHORT: Duration = Duration::from_secs(1);
 /// What takes a second must not take so long.
-const LATE: Duration = Duration::from_secs(6);
+const LATE: Duration = Duration::from_secs(15);
 
 #[test]
 fn header_buffer_size() {
@@ -133,11 +134,11 @@ fn request_timeout() {
 fn queue_timeout() {
     let server = serve("threads=1 queue-timeout=1");
     assert_eq!(server.get("/").status, 200);
-    let first = get(&server, "/?sleep=4");
+    let first = get(&server, "/?sleep=8");
     std::thread::sleep(SHORT);
     let (status, time) = get(&server, "/").join().unwrap();
     assert_eq!(status, 504);
-    assert!(time < Duration::from_millis(3500), "{time:?}");
+    assert!(!first.is_finished(), "{time:?}");
     server.log().expect("WSGI0084: Queue timeout expired for WSGI daemon process 'd'.");
     assert_eq!(first.join().unwrap().0, 200);
     server.stop();
@@ -147,13 +148,13 @@ fn queue_timeout() {
 fn listen_backlog_and_connect_timeout() {
     let server = serve("threads=1 listen-backlog=1 connect-timeout=1");
     assert_eq!(server.get("/").status, 200);
-    let first = get(&server, "/?sleep=4");
+    let first = get(&server, "/?sleep=9");
     std::thread::sleep(SHORT);
     let second = get(&server, "/");
     std::thread::sleep(SHORT);
     let (status, time) = get(&server, "/").join().unwrap();
     assert_eq!(status, 503);
-    assert!(time < Duration::from_millis(3000), "{time:?}");
+    assert!(!first.is_finished(), "{time:?}");
     server.log().expect("WSGI0116: Unable to connect to WSGI daemon process 'd'");
     assert_eq!(first.join().unwrap().0, 200);
     assert_eq!(second.join().unwrap().0, 200);

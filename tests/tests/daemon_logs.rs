@@ -39,7 +39,7 @@ def application(environ, start_response):
 /// Ways of [`SCRIPT`]'s to say something, but for `wsgi.errors`.
 const WAYS: [&str; 6] = ["print", "stderr", "logging", "fd1", "fd2", "C"];
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// The lines of a file that say this, once there is one.
 #[track_caller]

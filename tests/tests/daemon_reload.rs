@@ -24,7 +24,7 @@ def application(environ, start_response):
     return [body]
 "#;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 fn script(version: &str, import: f64) -> String {
     SCRIPT.replace("@VERSION", version).replace("@IMPORT", &import.to_string())

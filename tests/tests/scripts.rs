@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use scenario::patience::finally;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -125,7 +126,12 @@ fn d25_a_broken_version_leaves_the_one_before_serving() {
 #[test]
 fn d06_a_loaded_script_never_waits_for_one_that_loads() {
     let site = one_child(Mpm::Worker);
-    let slow = format!("import time\ntime.sleep(3)\n{}", answer("slow"));
+    let go = site.path("go");
+    let slow = format!(
+        "import os, time\nend = time.monotonic() + 60\n\
+         while not os.path.exists({go:?}) and time.monotonic() < end: time.sleep(0.01)\n{}",
+        answer("slow")
+    );
     let other = site.write("slow.wsgi", &slow);
     let server = site
         .conf(format!("WSGIScriptAlias /slow \"{}\"", other.display()))
@@ -133,26 +139,21 @@ fn d06_a_loaded_script_never_waits_for_one_that_loads() {
         .mount("/", "app.wsgi", &answer("one"))
         .start();
     assert_eq!(server.get("/").text(), "one");
-    let running = AtomicUsize::new(2);
-    let (count, slowest) = std::thread::scope(|scope| {
-        for url in ["/slow", "/named"] {
-            let (server, running) = (&server, &running);
-            scope.spawn(move || {
-                assert_eq!(server.get(url).text(), "slow");
-                running.fetch_sub(1, Ordering::Relaxed);
-            });
-        }
-        let (mut count, mut slowest) = (0, Duration::ZERO);
-        while running.load(Ordering::Relaxed) > 0 {
-            let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let server = &server;
+        let both = ["/slow", "/named"].map(|url| scope.spawn(move || server.get(url).text()));
+        let loads = || server.log().matching("oading WSGI script '").len();
+        let begun = wait_for(Duration::from_secs(30), || (loads() == 3).then_some(()));
+        assert!(begun.is_some(), "{}", server.log().text());
+        for _ in 0..30 {
             assert_eq!(server.get("/").text(), "one");
-            slowest = slowest.max(began.elapsed());
-            count += 1;
         }
-        (count, slowest)
+        assert!(both.iter().all(|one| !one.is_finished()), "they are still being loaded");
+        fs::write(&go, "").unwrap();
+        for one in both {
+            assert_eq!(one.join().unwrap(), "slow");
+        }
     });
-    assert!(count > 20, "only {count} requests");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     server.stop();
 }
 
@@ -377,6 +378,7 @@ fn reload_under_load(site: Site) {
     };
     let answers = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
+        let told = finally(|| done.store(true, Ordering::Relaxed));
         for number in 1..=VERSIONS {
             std::thread::sleep(Duration::from_millis(40));
             let broken = number % 5 == 4;
@@ -391,7 +393,7 @@ fn reload_under_load(site: Site) {
             }
         }
         std::thread::sleep(Duration::from_millis(200));
-        done.store(true, Ordering::Relaxed);
+        drop(told);
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(answers.len() > 200, "only {} answers", answers.len());

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use scenario::patience::finally;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -146,7 +147,7 @@ fn load(
                 }
             });
         }
-        let done_at_the_end = Done(&done);
+        let done_at_the_end = finally(|| done.store(true, Ordering::Relaxed));
         scope.spawn(|| {
             for number in 1.. {
                 if done.load(Ordering::Relaxed) {
@@ -167,15 +168,6 @@ fn load(
     let count = found.count.into_inner();
     assert!(failures.is_empty(), "{} of {count} failed: {:?}", failures.len(), &failures[0]);
     count
-}
-
-/// Says that it is over, also when something panics: threads wait for it.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn sample(sizes: &mut Sizes, process: Process, at: f64) {

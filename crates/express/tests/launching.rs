@@ -69,7 +69,7 @@ fn within<T>(seconds: u64, what: &str, mut probe: impl FnMut() -> Option<T>) -> 
 
 /// The process id of the Apache that was started.
 fn apache(sandbox: &Sandbox) -> Pid {
-    let raw = within(20, "Apache starts", || {
+    let raw = within(60, "Apache starts", || {
         fs::read_to_string(sandbox.path("root/httpd.pid")).ok()?.trim().parse::<i32>().ok()
     });
     Pid::from_raw(raw).unwrap()
@@ -80,7 +80,7 @@ fn gone(pid: Pid) -> Option<()> {
 }
 
 fn wait(child: &mut Child) -> ExitStatus {
-    within(20, "the launcher ends", || child.try_wait().unwrap())
+    within(60, "the launcher ends", || child.try_wait().unwrap())
 }
 
 fn read_terminal(person: OwnedFd) -> String {

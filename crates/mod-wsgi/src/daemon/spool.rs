@@ -314,7 +314,9 @@ mod tests {
                 let mut room = [0; 21];
                 let mut out = 0;
                 while out < 21 {
-                    out += spool.take(&mut room[out..]).unwrap();
+                    let count = spool.take(&mut room[out..]).unwrap();
+                    assert!(count > 0, "there is more");
+                    out += count;
                 }
                 assert_eq!(room[..], expected[..21]);
                 expected.drain(..21);
