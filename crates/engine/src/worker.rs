@@ -5,6 +5,7 @@
 //! at the end, and waits in between. The worker's own loop has a thread of its own beside those
 //! that serve.
 
+mod audience;
 mod ending;
 mod host;
 mod requests;

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::ABI;
 use crate::board::Capacity;
 use crate::client::Handles;
-use crate::sys::receive;
+use crate::sys::{close_apart, receive};
 
 /// What the parent keeps over restarts. No pointers: the image that wrote it may be gone.
 ///
@@ -140,12 +140,10 @@ impl Retained {
     /// children use stays open: this process may be one of them.
     pub(super) fn abandon(self) {
         self.retire();
-        for fd in self.of_the_parent() {
-            if fd > 0 {
-                // SAFETY: made by `Parent::new`; the value that knew the numbers is consumed.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
-        }
+        let fds = self.of_the_parent().into_iter().filter(|fd| *fd > 0);
+        // What workers and children have sent may lie in some, and there may be no supervisor.
+        // SAFETY: made by `Parent::new`; the value that knew the numbers is consumed.
+        close_apart(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect());
     }
 
     /// Tells a supervisor that another version has started to end when its workers have finished
@@ -163,11 +161,19 @@ impl Retained {
         unsafe { BorrowedFd::borrow_raw(self.board) }
     }
 
-    /// Closes what supervisors have left of their workers.
+    /// Closes what supervisors have left of their workers, in which anything may lie that these have
+    /// sent.
     pub(super) fn empty_store(&self) {
         // SAFETY: made by `Parent::new`, closed by nobody in the parent.
         let outlet = unsafe { BorrowedFd::borrow_raw(self.outlet) };
-        while receive(outlet, &mut [0; 64], false).is_ok_and(|received| received.length > 0) {}
+        let mut left = Vec::new();
+        while let Ok(received) = receive(outlet, &mut [0; 64], false)
+            && received.length > 0
+        {
+            left.extend(received.fds);
+            left.extend(received.strays);
+        }
+        close_apart(left);
     }
 
     pub(super) fn control_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -193,7 +199,12 @@ impl Retained {
     /// The children's end of before stays open: this process may be one of them.
     pub(super) fn set_channel(&mut self, children: OwnedFd, connections: OwnedFd) {
         self.children = children.into_raw_fd();
-        replace(&mut self.connections, connections);
+        let old = std::mem::replace(&mut self.connections, connections.into_raw_fd());
+        if old > 0 {
+            // Whoever has shut it down may have left anything in it.
+            // SAFETY: ours, and the number is not kept anywhere else.
+            close_apart(vec![unsafe { OwnedFd::from_raw_fd(old) }]);
+        }
     }
 
     pub(super) fn set_program(&mut self, program: OwnedFd) {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::Signal;
 
-use super::closer::Closer;
 use super::group::{Effects, Level, New, Shown};
 use super::logger::Logger;
 use super::oom::OomKills;
@@ -19,7 +18,7 @@ use crate::board::{Board, Cells, End, Slot, Status};
 use crate::config;
 use crate::control::{Connect, Kept, QuitReason, Start, ToWorker, milliseconds};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Watch, monotonic_us, reap, send, write_blob};
+use crate::sys::{Closer, Exit, Watch, monotonic_us, reap, send, write_blob};
 use crate::wire::Record;
 
 /// What an event is about.
@@ -67,7 +66,7 @@ pub(super) struct Machine {
     pub(super) around: Surroundings,
     pub(super) logger: Logger,
     /// For what comes from workers.
-    pub(super) closer: Closer,
+    pub(super) closer: Closer<OwnedFd>,
     store: Store,
     oom: OomKills,
     /// By number; a number is not used twice.

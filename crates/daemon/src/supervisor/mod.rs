@@ -7,7 +7,6 @@
 //! them out. See SECURITY.md for whom it trusts.
 
 mod backoff;
-mod closer;
 mod group;
 mod lines;
 mod logger;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::closer::Closer;
 use super::group::{Effects, Group};
 use super::machine::{About, Machine};
 use super::process::{Process, is_channel};
@@ -20,7 +19,7 @@ use super::store::Store;
 use crate::board::{Board, Capacity, Cells};
 use crate::control::{Connect, FromParent, FromWorker, MAX_MESSAGE, Question, QuitReason};
 use crate::log::{Entry, Source};
-use crate::sys::{Exit, Received, Watch, is_shut, reap, receive, send, set_cloexec};
+use crate::sys::{Closer, Exit, Received, Watch, is_shut, reap, receive, send, set_cloexec};
 
 /// Numbers of the descriptors that the supervisor is started with.
 pub(crate) mod given {
@@ -57,7 +56,7 @@ struct Supervisor {
     parent_watch: Watch,
     children: OwnedFd,
     /// For what comes from children.
-    closer: Closer,
+    closer: Closer<OwnedFd>,
     signals: Signals,
     groups: BTreeMap<u32, Group>,
     swaps: usize,

@@ -199,6 +199,14 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
     if result < 0 { 0 } else { count.max(0) as usize }
 }
 
+/// Whether something waits on a stream to be read, and so possibly descriptors.
+pub(crate) fn waits(socket: BorrowedFd<'_>) -> bool {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &mut count) };
+    result < 0 || count > 0
+}
+
 /// Whether nothing will come on a socket any more: the other end is closed, or somebody who has it has
 /// shut it down. A message may be empty, so receiving nothing does not say so.
 pub(crate) fn is_shut(socket: BorrowedFd<'_>) -> bool {
@@ -277,8 +285,9 @@ mod tests {
     fn unread_bytes_are_seen_from_the_other_end() {
         let (near, far) = stream_pair(Duration::from_secs(1)).unwrap();
         assert_eq!(unread(near.as_fd()), 0);
+        assert!(!waits(far.as_fd()));
         rustix::net::send(&near, b"abc", rustix::net::SendFlags::empty()).unwrap();
-        assert!(unread(near.as_fd()) > 0);
+        assert!(unread(near.as_fd()) > 0 && waits(far.as_fd()));
         let mut buffer = [0; 8];
         assert_eq!(receive(far.as_fd(), &mut buffer, false).unwrap().length, 3);
         assert_eq!(unread(near.as_fd()), 0);

@@ -7,7 +7,9 @@
 //!
 //! <https://man7.org/linux/man-pages/man7/unix.7.html>
 
+mod apart;
 mod clock;
+mod closer;
 mod fd;
 mod lock;
 mod memory;
@@ -18,12 +20,16 @@ mod thread;
 /// Smallest unit of a mapping on every machine we know; larger ones are multiples of it.
 pub(crate) const PAGE: usize = 4096;
 
+pub(crate) use apart::close_apart;
 pub(crate) use clock::{monotonic_us, wall_us};
+pub(crate) use closer::Closer;
+#[cfg(test)]
+pub(crate) use closer::tests::{alone, slow};
 pub(crate) use fd::{above, close_from, place, set_cloexec};
 pub(crate) use lock::{is_locked, lock, unlock};
 pub(crate) use memory::{Mapping, read_blob, shared, shared_read_only, write_blob};
 pub(crate) use message::{
-    Received, is_shut, pair, receive, refuse_descriptors, send, stream_pair, unread,
+    Received, is_shut, pair, receive, refuse_descriptors, send, stream_pair, unread, waits,
 };
 pub(crate) use process::{Exit, Watch, default_signals, reap, voluntary_switches};
 pub use thread::spawn;

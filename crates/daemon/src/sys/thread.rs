@@ -8,8 +8,16 @@ use std::{io, thread};
 /// # Errors
 /// There is no thread to be had.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn_on(thread::Builder::new().name(name.to_owned()), body)
+}
+
+/// As [`spawn`], with what the thread is to be.
+pub(crate) fn spawn_on(
+    builder: thread::Builder,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let before = block_signals();
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
+    let spawned = builder.spawn(body);
     // SAFETY: the mask that this thread had.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
     spawned.map(drop)

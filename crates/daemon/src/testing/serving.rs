@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::client::ErrorKind;
+use crate::sys::{alone, slow};
 
 /// So many threads, each asking so often.
 fn load(stage: &Stage, threads: usize, each: usize, path: &str) {
@@ -73,6 +74,24 @@ fn workers_say_where_their_requests_are() {
             apps.iter().for_each(|app| app.give_up.store(true, SeqCst));
         });
         assert!(stage.child.inquire(&[], Duration::from_secs(9)).is_empty());
+    });
+}
+
+#[test]
+fn a_worker_waits_for_nothing_that_it_refuses() {
+    let _alone = alone();
+    let app = app::shared("silent", 1);
+    Stage::new(vec![app], Start { threads: 1, ..Start::default() }).run(|stage| {
+        // Where it is to answer lies something that takes ten minutes to close.
+        let (end, far) = slow(Duration::from_secs(600));
+        let (near, to) = pair().unwrap();
+        send(near.as_fd(), b"x", &[end.as_fd()], false).unwrap();
+        let control = stage.controls[0].as_ref().unwrap();
+        send(control.as_fd(), &ToWorker::Inquiry.encode(), &[to.as_fd()], true).unwrap();
+        drop((near, end, to));
+        // The thread that would wait is also the one that is told of connections.
+        assert!(stage.get("hello").is_hello());
+        drop(far);
     });
 }
 

@@ -124,8 +124,8 @@ impl Table {
 
     /// Closes idle connections: those that were not used for so long, and beyond `most` the ones
     /// that were not used for longest. If a request arrives at one in this moment, its child sees a
-    /// reset, knows that nobody has read it, and sends it again.
-    pub(super) fn sweep(&self, idle: Duration, most: usize) {
+    /// reset, knows that nobody has read it, and sends it again. Returns them.
+    pub(super) fn sweep(&self, idle: Duration, most: usize) -> Vec<Arc<Connection>> {
         let now = monotonic_us();
         let limit = u64::try_from(idle.as_micros()).unwrap_or(u64::MAX);
         let mut open = self.lock();
@@ -142,8 +142,7 @@ impl Table {
                 closing.extend(open.remove(&key));
             }
         }
-        drop(open);
-        drop(closing);
+        closing
     }
 
     /// Closes all that no thread has.

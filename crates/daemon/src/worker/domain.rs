@@ -128,9 +128,9 @@ impl Domain {
         Ok(())
     }
 
-    /// Closes connections that nobody uses; see [`Table::sweep`].
-    pub(super) fn sweep(&self, idle: Duration, most: usize) {
-        self.connections.sweep(idle, most);
+    /// Takes out connections that nobody uses, to be closed; see [`Table::sweep`].
+    pub(super) fn sweep(&self, idle: Duration, most: usize) -> Vec<Arc<Connection>> {
+        self.connections.sweep(idle, most)
     }
 
     /// How many connections there are.

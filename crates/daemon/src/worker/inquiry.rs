@@ -26,6 +26,11 @@ impl Inquiry {
         Inquiry { to: Own::new(above(to, 1024)), inside: status.inside(), status }
     }
 
+    /// Where the answer was to go, if there is to be none.
+    pub(super) fn into_channel(self) -> Own {
+        self.to
+    }
+
     /// The requests, as they were when the question came.
     pub fn inside(&self) -> &[Inside] {
         &self.inside

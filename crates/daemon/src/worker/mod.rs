@@ -65,9 +65,13 @@ pub trait Runner: std::marker::Send + Sync {
     }
 
     /// Somebody wants to know where the requests that run are. Called on the thread that runs
-    /// [`Worker::serve`], which must not wait. Without an answer the inquiry ends.
-    fn inquire(&self, inquiry: Inquiry) {
-        drop(inquiry);
+    /// [`Worker::serve`], which must not wait. An inquiry that is not to be answered is given back:
+    /// its end may take long.
+    ///
+    /// # Errors
+    /// There is no answer.
+    fn inquire(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
+        Err(inquiry)
     }
 
     /// A signal for the application has come: SIGHUP or SIGUSR2. Called on the main thread, which

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::connection::Connection;
 use super::domain::{Domain, Thread};
 use super::fork::{self, Own};
 use super::handle::Handle;
@@ -16,7 +17,7 @@ use super::inquiry::Inquiry;
 use super::status::Status;
 use super::{Runner, signals};
 use crate::control::{FromWorker, MAX_MESSAGE, QuitReason, Retire, Start, ToWorker};
-use crate::sys::{self, Received, read_blob, receive, set_cloexec};
+use crate::sys::{self, Closer, Received, read_blob, receive, set_cloexec, waits};
 use crate::wire::Record;
 
 /// Numbers of the descriptors that a worker process is started with.
@@ -149,7 +150,14 @@ impl Worker {
             }
         }
         self.handle.ready();
-        let mut main = Main { worker: self, runner, swept: Instant::now(), stopping: None };
+        let mut main = Main {
+            worker: self,
+            runner,
+            swept: Instant::now(),
+            stopping: None,
+            closer: Closer::default(),
+            connections: Closer::default(),
+        };
         let reason = main.run(&ended);
         for domain in &self.domains {
             domain.close();
@@ -274,6 +282,9 @@ struct Main<'w> {
     runner: &'w Arc<dyn Runner>,
     swept: Instant,
     stopping: Option<(StopReason, Option<Instant>)>,
+    /// For what children have sent: this thread has to be there for the supervisor.
+    closer: Closer<Own>,
+    connections: Closer<Arc<Connection>>,
 }
 
 impl Main<'_> {
@@ -331,12 +342,15 @@ impl Main<'_> {
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
             match receive(control.as_fd(), &mut buffer, false) {
-                Ok(received) if received.length > 0 => {
-                    let message = ToWorker::decode(&buffer[..received.length]);
-                    match message {
-                        Ok(message) => self.on_message(&message, received),
-                        Err(error) => self.complain("a message of the supervisor", &error),
-                    }
+                Ok(Received { length, fds, strays, .. }) if length > 0 => {
+                    let refused = match ToWorker::decode(&buffer[..length]) {
+                        Ok(message) => self.on_message(&message, fds),
+                        Err(error) => {
+                            self.complain("a message of the supervisor", &error);
+                            fds
+                        }
+                    };
+                    self.closer.close(refused.into_iter().chain(strays).map(Own::new));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 _ => {
@@ -347,15 +361,17 @@ impl Main<'_> {
         }
     }
 
-    fn on_message(&mut self, message: &ToWorker, received: Received) {
+    /// Does what the supervisor says; returns descriptors that are not wanted.
+    fn on_message(&mut self, message: &ToWorker, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         match message {
-            ToWorker::Start => {}
+            ToWorker::Start => fds,
             ToWorker::Connection { domain } => {
-                if let ([_], Some(domain)) =
-                    (&received.fds[..], self.worker.domains.get(usize::from(*domain)))
-                    && self.stopping.is_none()
-                {
-                    self.connect(domain, received);
+                let worker = self.worker;
+                match worker.domains.get(usize::from(*domain)) {
+                    Some(domain) if fds.len() == 1 && self.stopping.is_none() => {
+                        self.connect(domain, fds)
+                    }
+                    _ => fds,
                 }
             }
             ToWorker::Quit { reason, limit_ms } => {
@@ -367,38 +383,41 @@ impl Main<'_> {
                     (reason, _) => StopReason::Quit(reason),
                 };
                 self.stop(reason, limit);
+                fds
             }
-            ToWorker::Adopted => self.worker.handle.repeat(),
+            ToWorker::Adopted => {
+                self.worker.handle.repeat();
+                fds
+            }
             ToWorker::Inquiry => {
-                if let Some(status) = &self.worker.status {
-                    for to in received.fds {
-                        self.runner.inquire(Inquiry::new(to, status.clone()));
-                    }
-                }
+                let Some(status) = &self.worker.status else { return fds };
+                let inquiries = fds.into_iter().map(|to| Inquiry::new(to, status.clone()));
+                let refused = inquiries.filter_map(|it| self.runner.inquire(it).err());
+                self.closer.close(refused.map(Inquiry::into_channel));
+                Vec::new()
             }
         }
     }
 
-    fn connect(&self, domain: &Domain, received: Received) {
-        let most = self.worker.start.connections.max(1) as usize;
-        let open: usize = self.worker.domains.iter().map(|domain| domain.connections()).sum();
-        if open >= most {
+    fn connect(&mut self, domain: &Domain, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        let worker = self.worker;
+        let most = worker.start.connections.max(1) as usize;
+        let open = || worker.domains.iter().map(|domain| domain.connections()).sum::<usize>();
+        if open() >= most {
             // Make room for some at once; those that go are the ones that were idle for longest.
             let room = most - most.div_ceil(8);
-            for domain in &self.worker.domains {
-                domain.sweep(self.worker.start.idle, room / self.worker.domains.len());
-            }
-            let open: usize = self.worker.domains.iter().map(|domain| domain.connections()).sum();
-            if open >= most {
+            self.sweep(room / worker.domains.len());
+            if open() >= most {
                 // All are busy. The child sees that nobody has read its request.
-                return;
+                return fds;
             }
         }
-        for fd in received.fds {
+        for fd in fds {
             if let Err(error) = domain.add(sys::above(fd, 1024)) {
                 self.complain("a connection cannot be watched", &error);
             }
         }
+        Vec::new()
     }
 
     /// How long an end may take that nobody else limits.
@@ -440,13 +459,17 @@ impl Main<'_> {
     fn tick(&mut self) {
         if self.swept.elapsed() >= TICK {
             self.swept = Instant::now();
-            self.sweep();
+            self.sweep(usize::MAX);
         }
     }
 
-    fn sweep(&self) {
+    /// Closes connections that nobody uses, but for so many of each domain.
+    fn sweep(&mut self, most: usize) {
         for domain in &self.worker.domains {
-            domain.sweep(self.worker.start.idle, usize::MAX);
+            let unused = domain.sweep(self.worker.start.idle, most).into_iter();
+            // Nothing lies in most of them, so that no thread is needed.
+            let full = unused.filter(|connection| waits(connection.as_fd()));
+            self.connections.close(full);
         }
     }
 }

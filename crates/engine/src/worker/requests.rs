@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use daemon::control::Retire;
@@ -13,6 +12,7 @@ use engine_api::{Bytes, Client, Fault, Level, Pair, ReplyKind, Slice};
 use log_codes::{WSGI0081, WSGI1002};
 use py::Waits;
 
+use super::audience::Audience;
 use super::ending::Ending;
 use super::host::{self, Measure, StreamHost};
 use super::signals;
@@ -26,20 +26,8 @@ use crate::telemetry;
 /// Interpreters that requests may name, beside those that the configuration does.
 const MOST_NAMES: usize = 100;
 
-/// As many are told where requests are at a time; each waits a moment.
-const MOST_TOLD: usize = 4;
-
 /// Most that is told about one request.
 const MOST_TEXT: usize = 2048;
-
-/// Somebody who is being told.
-struct Told(Arc<AtomicUsize>);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
 
 /// What serves.
 pub(super) struct Requests {
@@ -49,10 +37,7 @@ pub(super) struct Requests {
     run_once: bool,
     chroot: Option<Vec<u8>>,
     evicts: bool,
-    /// Whoever asks is told where requests are.
-    tells_places: bool,
-    /// Those who are being told.
-    told: Arc<AtomicUsize>,
+    audience: Audience,
     /// Names that requests have made.
     names: Mutex<HashSet<Vec<u8>>>,
     signals: mpsc::SyncSender<i32>,
@@ -76,8 +61,7 @@ impl Requests {
             run_once: config.run_once,
             chroot: config.chroot.clone(),
             evicts: config.evicts,
-            tells_places: config.tells_places,
-            told: Arc::default(),
+            audience: Audience::new(config.tells_places),
             names: Mutex::default(),
             signals: signals::dispatcher(process),
             ending,
@@ -211,12 +195,9 @@ impl Runner for Requests {
         self.ending.begin(process, reason);
     }
 
-    fn inquire(&self, inquiry: Inquiry) {
-        if !self.tells_places || self.told.load(Relaxed) >= MOST_TOLD {
-            return;
-        }
-        self.told.fetch_add(1, Relaxed);
-        let (process, told) = (self.process, Told(Arc::clone(&self.told)));
+    fn inquire(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
+        let Some(told) = self.audience.admit() else { return Err(inquiry) };
+        let process = self.process;
         // Without a thread the inquiry ends, as any does that nobody answers.
         let _ = ::telemetry::spawn("wsgi-places", move || {
             let _told = told;
@@ -225,6 +206,7 @@ impl Runner for Requests {
             let places = places::of(process, &threads);
             inquiry.answer(places.iter().map(|place| place.encode(room)).collect());
         });
+        Ok(())
     }
 
     fn signal(&self, signal: i32) {

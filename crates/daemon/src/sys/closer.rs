@@ -2,26 +2,27 @@
 //!
 //! Who closes a file last may have to wait: for what a TCP socket has not sent yet (`SO_LINGER`), or for
 //! the program behind a file system (FUSE); and a socket that is closed closes the descriptors that lie
-//! in it unread. Whoever hands a descriptor over decides on that. So what comes from workers and
-//! children is closed by a thread that does nothing else and may hang without harm. It is there once
-//! there is something to close. While it hangs, another takes its place for what comes then, within
-//! reason: who has given what hangs may be gone, and descriptors of all others would stay open with it.
+//! in it unread. Whoever hands a descriptor over decides on that. So what the supervisor and the main
+//! threads of workers get from others is closed by a thread that does nothing else and may hang without
+//! harm. It is there once there is something to close. While it hangs, another takes its place for what
+//! comes then, within reason: who has given what hangs may be gone, and descriptors of all others would
+//! stay open with it.
 //!
 //! <https://man7.org/linux/man-pages/man7/socket.7.html>
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::sys::monotonic_us;
+use super::monotonic_us;
+use super::thread::spawn_on;
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Closer {
-    queue: Option<Sender<OwnedFd>>,
+/// See the module. What it closes are descriptors, or what has one: it is dropped.
+#[derive(Debug)]
+pub(crate) struct Closer<T> {
+    queue: Option<Sender<T>>,
     shared: Arc<Shared>,
     /// Each thread has one, too, as long as it lives.
     threads: Arc<()>,
@@ -49,9 +50,15 @@ const MOST_THREADS: usize = 16;
 /// It calls one function.
 const STACK: usize = 64 << 10;
 
-impl Closer {
+impl<T> Default for Closer<T> {
+    fn default() -> Closer<T> {
+        Closer { queue: None, shared: Arc::default(), threads: Arc::default() }
+    }
+}
+
+impl<T: Send + 'static> Closer<T> {
     /// Closes them, without waiting for it.
-    pub(super) fn close(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
+    pub(crate) fn close(&mut self, fds: impl IntoIterator<Item = T>) {
         for fd in fds {
             if self.hangs_for(TOO_LONG) {
                 self.begin_anew();
@@ -75,7 +82,7 @@ impl Closer {
     }
 
     /// Whether so much waits to be closed that whoever adds to it now should not. It is said once.
-    pub(super) fn is_stuck(&mut self) -> bool {
+    pub(crate) fn is_stuck(&mut self) -> bool {
         let is_stuck = self.shared.left.load(SeqCst) > MOST && self.hangs_for(LONG);
         if is_stuck {
             self.begin_anew();
@@ -96,9 +103,8 @@ impl Closer {
         }
     }
 
-    /// Starts the thread with its first descriptor, which is returned if there is none. It handles no
-    /// signals, for the thread that starts it does not.
-    fn start(&mut self, fd: OwnedFd) -> Option<OwnedFd> {
+    /// Starts the thread with its first descriptor, which is returned if there is none.
+    fn start(&mut self, fd: T) -> Option<T> {
         let (queue, fds) = channel();
         let (shared, alive) = (Arc::clone(&self.shared), Arc::clone(&self.threads));
         let builder = thread::Builder::new().name("wsgi-closer".to_owned()).stack_size(STACK);
@@ -106,7 +112,7 @@ impl Closer {
             let _alive = alive;
             run(&fds, &shared);
         };
-        if builder.spawn(run).is_err() {
+        if spawn_on(builder, run).is_err() {
             return Some(fd);
         }
         let failed = queue.send(fd).err().map(|error| error.0);
@@ -115,7 +121,7 @@ impl Closer {
     }
 }
 
-fn run(fds: &Receiver<OwnedFd>, shared: &Shared) {
+fn run<T>(fds: &Receiver<T>, shared: &Shared) {
     for fd in fds {
         drop(fd);
         shared.done.store(monotonic_us(), SeqCst);
@@ -125,10 +131,10 @@ fn run(fds: &Receiver<OwnedFd>, shared: &Shared) {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::time::Instant;
 
     use rustix::net::sockopt::set_socket_linger;
@@ -136,8 +142,14 @@ mod tests {
     use super::*;
     use crate::sys::pair;
 
+    /// Held by tests that close something for the last time, or fork: a forked process has copies.
+    pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+        static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// A descriptor that takes so long to close; what it is connected with.
-    fn slow(linger: Duration) -> (OwnedFd, TcpStream) {
+    pub(crate) fn slow(linger: Duration) -> (OwnedFd, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
@@ -163,6 +175,7 @@ mod tests {
 
     #[test]
     fn nobody_waits() {
+        let _alone = alone();
         let mut closer = Closer::default();
         // The end of the connection ends the waiting, too.
         let (one, far) = slow(Duration::from_secs(600));
@@ -181,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_table_of_descriptors_is_not_filled_at_once() {
+        let _alone = alone();
         let mut closer = Closer::default();
         let begun = Instant::now();
         let (one, far) = slow(Duration::from_secs(600));
@@ -194,6 +208,7 @@ mod tests {
 
     #[test]
     fn what_hangs_keeps_nothing_else_open() {
+        let _alone = alone();
         let mut closer = Closer::default();
         let begun = Instant::now();
         let (one, far) = slow(Duration::from_secs(600));
