@@ -270,6 +270,102 @@ def application(environ, start_response):
     }
 }
 
+/// Nor has a script that is loaded before requests, or a callback at the end.
+#[test]
+fn forked_children_of_an_import_script_end() {
+    let script = r#"
+import atexit, os, pathlib
+
+def fork():
+    pid = os.fork()
+    if pid:
+        with open(pathlib.Path(__file__).with_name('forked.txt'), 'a') as file:
+            file.write(f'{pid}\n')
+
+fork()
+atexit.register(fork)
+"#;
+    for (mpm, mode) in
+        [(Mpm::Event, Mode::Embedded), (Mpm::Prefork, Mode::Embedded), (Mpm::Event, Mode::Daemon)]
+    {
+        eprintln!("{mpm:?}, {mode:?}:");
+        let site = Site::new(mpm, &matrix::python()).one_child(4).mode(mode);
+        let group = match mode {
+            Mode::Embedded => "%{GLOBAL}",
+            Mode::Daemon => "tests",
+        };
+        let path = site.write("app/import.py", script);
+        site.writable("app");
+        let forked = site.path("app/forked.txt");
+        let import = format!("WSGIImportScript \"{}\" process-group={group}", path.display());
+        let mut server = site
+            // Python cannot fork where there is another interpreter.
+            .conf("WSGIApplicationGroup %{GLOBAL}")
+            .conf(format!("{import} application-group=%{{GLOBAL}}"))
+            .mount("/", "app.wsgi", HELLO)
+            .start();
+        assert_eq!(server.get("/").with_status(200).body, b"Hello!");
+        let pids = || -> Vec<i32> {
+            let text = std::fs::read_to_string(&forked).unwrap_or_default();
+            text.lines().filter_map(|line| line.parse().ok()).collect()
+        };
+        // Nobody waits for it, so it stays as a zombie, which has no command line.
+        let lives = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+        };
+        let ended = || pids().iter().all(|pid| !lives(pid)).then_some(());
+        assert_eq!(pids().len(), 1);
+        wait_for(Duration::from_secs(20), ended).unwrap();
+        server.graceful();
+        // One at the end of the process, and one of the next.
+        wait_for(Duration::from_secs(20), || (pids().len() == 3).then_some(())).unwrap();
+        wait_for(Duration::from_secs(20), ended).unwrap();
+        server.stop();
+    }
+}
+
+/// The rest of a body is on a connection that a forked child shares with its parent.
+#[test]
+fn a_forked_child_takes_nothing_of_its_parents_body() {
+    let script = r#"
+import os
+
+def application(environ, start_response):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            text = repr(environ['wsgi.input'].read())
+        except OSError as error:
+            text = str(error)
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    body = os.read(reader, 1000) + b': ' + environ['wsgi.input'].read()
+    os.close(reader)
+    os.close(writer)
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+"#;
+    for (mpm, mode) in
+        [(Mpm::Event, Mode::Embedded), (Mpm::Prefork, Mode::Embedded), (Mpm::Event, Mode::Daemon)]
+    {
+        eprintln!("{mpm:?}, {mode:?}:");
+        let site = Site::new(mpm, &matrix::python()).one_child(4).mode(mode);
+        let server = site.mount("/", "app.wsgi", script).start();
+        let mut connection = server.connect();
+        for body in ["small".to_owned(), "0123456789abcdef".repeat(20_000)] {
+            let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
+            connection.send(format!("{head}{}\r\n\r\n{body}", body.len())).unwrap();
+            let response = connection.response("POST").unwrap();
+            let error = "mod_wsgi request data read error: \
+                         a forked process cannot read what belongs to its parent: ";
+            assert!(response.with_status(200).text() == format!("{error}{body}"));
+        }
+        server.stop();
+    }
+}
+
 #[test]
 fn only_the_module_record_is_exported() {
     let image = std::fs::read(Setup::get().module()).unwrap();

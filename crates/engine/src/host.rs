@@ -33,6 +33,10 @@ impl<'c> Host<'_, 'c> {
 
     /// Runs `f`, which reads.
     fn reading(&self, f: impl FnOnce() -> Option<Read>) -> Option<Read> {
+        if fork::is_forked() {
+            let text = "a forked process cannot read what belongs to its parent";
+            return Some(Err(core::Fault::new(core::FaultKind::Other, text)));
+        }
         let bytes = |read: &Option<Read>| match read {
             Some(Ok(count)) => *count as u64,
             _ => 0,

@@ -100,11 +100,23 @@ impl Jobs {
     }
 
     /// Has the main thread run `job` and waits for it, detached and no longer than `limit`.
+    ///
+    /// A process that is forked in the job, and comes back from it, ends: nobody there waits for the
+    /// result, and what this process goes on with is not the other one's to do as well.
     pub(crate) fn call<R: Send + 'static>(
         &self,
         limit: Option<Duration>,
         job: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Error> {
+        let job = || {
+            let before = std::process::id();
+            let result = catch_unwind(AssertUnwindSafe(job));
+            if std::process::id() != before {
+                // SAFETY: ends that process only, without running what this one has for its end.
+                unsafe { libc::_exit(0) }
+            }
+            result.unwrap_or_else(|panic| resume_unwind(panic))
+        };
         if self.is_current() {
             return Ok(job());
         }
@@ -189,5 +201,23 @@ impl Disposition {
     pub(crate) fn restore(&self) {
         // SAFETY: an action that was in force before.
         unsafe { libc::sigaction(self.signal, &self.action, ptr::null_mut()) };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_forked_in_a_job_ends_with_it() {
+        // SAFETY: what runs in the forked process asks for its number and ends (L1).
+        let fork = || unsafe { libc::fork() };
+        let pid = Jobs::of_this_thread().call(None, fork).unwrap();
+        assert!(pid > 0);
+        let mut status = -1;
+        // SAFETY: a child of this process, and room for its status.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status}");
     }
 }
