@@ -81,6 +81,13 @@ fn pid(server: &Server) -> u32 {
     server.get("/").with_status(200).text().parse().unwrap()
 }
 
+/// Waits for the first process, whose start is no part of a request's time then.
+#[track_caller]
+fn await_start(server: &Server) {
+    let starting = || !server.log().matching("Starting daemon process 'd'").is_empty();
+    assert!(wait_for(LATE, || starting().then_some(())).is_some(), "{}", server.log().text());
+}
+
 /// A request on a thread of its own: its response, and how long that took.
 fn ask(server: &Server, query: &str) -> JoinHandle<(Response, Duration)> {
     ask_patiently(server, query, tests::http::PATIENCE)
@@ -167,6 +174,7 @@ fn d21_request_timeout_needs_no_other_timer() {
     let options = "threads=1 request-timeout=1 deadlock-timeout=0 graceful-timeout=1 \
                    shutdown-timeout=1";
     let server = serve(options);
+    await_start(&server);
     let first = pid(&server);
     let (response, took) = ask(&server, "sleep=60").join().unwrap();
     assert_eq!(response.status, 504);
@@ -186,6 +194,61 @@ fn d21_request_timeout_needs_no_other_timer() {
     assert_ne!(pid(&server), first);
     server.stop();
 }
+
+/// With one lock for all interpreters and with a lock for each.
+#[test]
+fn stacks_of_all_interpreters_are_told_once() {
+    for locks in ["Off", "On"] {
+        let options = "threads=4 request-timeout=2 deadlock-timeout=0 graceful-timeout=1 \
+                       shutdown-timeout=1";
+        let groups = "SetEnvIf Request_URI ^/(one|two) test.group=$1\n\
+                      WSGIApplicationGroup %{ENV:test.group}";
+        let server = Site::new(Mpm::Event, &matrix::python())
+            .one_child(8)
+            .conf(format!("WSGIPerInterpreterGIL {locks}"))
+            .conf(format!("WSGIDaemonProcess d {options}"))
+            .conf("WSGIProcessGroup d")
+            .conf(groups)
+            .mount("/", "app.wsgi", SLEEPING)
+            .start();
+        await_start(&server);
+        for path in ["/one", "/two"] {
+            assert_eq!(server.get(path).with_status(200).text(), "awake");
+        }
+        let ask = |path: &'static str| {
+            let address = server.address();
+            std::thread::spawn(move || tests::http::request(address, "GET", path, &[], b""))
+        };
+        let asked = ["/one?60", "/two?60"].map(ask);
+        let found = wait_for(LATE, || {
+            let found = server.log().matching("called from file");
+            let mine = found.iter().filter(|line| line.raw.contains("in application")).count();
+            (mine >= 2).then_some(())
+        });
+        assert!(found.is_some(), "{}", server.log().text());
+        for request in asked {
+            let _ = request.join().unwrap();
+        }
+        let told = server.log().matching("app.wsgi\", line 5, in rest,");
+        assert_eq!(told.len(), 2, "{locks}: {told:?}");
+        for expected in ["[wsgi:warn]", "[wsgi:error]", "WSGI0145: "] {
+            server.log().allow(expected);
+        }
+        server.stop();
+    }
+}
+
+const SLEEPING: &str = "import time
+
+def rest(seconds):
+    # What follows is line 5.
+    time.sleep(seconds)
+
+def application(environ, start_response):
+    rest(float(environ['QUERY_STRING'] or 0))
+    start_response('200 OK', [('Content-Length', '5')])
+    return [b'awake']
+";
 
 #[test]
 fn d20_interrupt_timeout() {

@@ -26,6 +26,32 @@ pub(crate) fn innermost<'py>(
     Ok((!frame.is_none()).then_some(frame))
 }
 
+/// The innermost frames of threads, by what `pthread_self` says of each.
+pub(crate) type Innermost<'py> = Vec<(u64, Bound<'py>)>;
+
+/// The innermost frames of all threads of the process, also of those that an application has started
+/// itself. Only where all interpreters share the lock that the caller has, or where there is none: see
+/// [`innermost`].
+pub(crate) fn of_all_threads(py: Token<'_>) -> py::Result<'_, Innermost<'_>> {
+    // It holds a lock of Python's own that the collector may wait for.
+    let _alone = NoCollector::begin(py);
+    let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
+    let mut innermost = Vec::new();
+    for item in frames.call_method(c"items", &[])?.items()? {
+        if let [ident, frame] = &item.items()?[..] {
+            innermost.push((u64::try_from(ident.to_int()?).unwrap_or(0), frame.clone()));
+        }
+    }
+    Ok(innermost)
+}
+
+/// The innermost frames of threads that were attached by this project, in the interpreter that the
+/// caller is attached to.
+pub(crate) fn of_known_threads(py: Token<'_>, interpreter: Interpreter) -> Innermost<'_> {
+    let frame = |thread: u64| Some((thread, interpreter.frame_of(py, thread)?));
+    interpreter.threads().into_iter().filter_map(frame).collect()
+}
+
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {

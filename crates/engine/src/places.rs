@@ -23,7 +23,7 @@ use crate::group::Group;
 use crate::process::Process;
 
 /// Whoever has one of Python's locks: the interpreters that share one, or one by itself.
-type Lock = Option<InterpreterId>;
+pub(crate) type Lock = Option<InterpreterId>;
 
 /// Who looks, for each lock.
 static LOOKERS: Mutex<Vec<(Lock, SyncSender<Errand>)>> = Mutex::new(Vec::new());
@@ -84,7 +84,7 @@ pub(crate) fn of(process: &'static Process, threads: &[u64]) -> Vec<Place> {
 }
 
 /// Groups that share a lock together.
-fn by_lock(groups: Vec<&'static Group>) -> Vec<(Lock, Vec<&'static Group>)> {
+pub(crate) fn by_lock(groups: Vec<&'static Group>) -> Vec<(Lock, Vec<&'static Group>)> {
     let mut locks: Vec<(Lock, Vec<&'static Group>)> = Vec::new();
     for group in groups {
         let own = group.interpreter.has_own_gil().then(|| group.interpreter.id());

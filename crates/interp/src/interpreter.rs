@@ -66,6 +66,14 @@ impl Interpreter {
         self.0.states().iter().any(|(known, _)| *known == thread)
     }
 
+    /// The threads that were attached to this interpreter and have not ended, or not long ago.
+    pub fn threads(self) -> Vec<u64> {
+        let mut threads: Vec<u64> = self.0.states().iter().map(|(thread, _)| *thread).collect();
+        threads.sort_unstable();
+        threads.dedup();
+        threads
+    }
+
     /// The innermost frame of Python code that a thread is in here; `None` if it is in none, and
     /// always where it could run meanwhile ([`Interpreter::TELLS_FRAMES`]).
     ///

@@ -10,11 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use engine_api::{Frame, Level, Record};
-use py::{Bound, Token, ffi};
+use py::{Bound, ffi};
 
-use crate::frames::{self, Names};
+use crate::frames::{self, Innermost, Names};
 use crate::group::Group;
 use crate::log;
+use crate::places;
 use crate::process::Process;
 
 /// The signal whose handler writes stacks; nobody else's, so far as one can know.
@@ -34,15 +35,25 @@ pub(super) fn prepare(process: &'static Process) {
     });
 }
 
-/// Logs the stacks of all threads that serve, by whatever way there is.
+/// Logs the stacks of all threads, by whatever way there is: of those that serve, where interpreters
+/// have locks of their own.
 pub(super) fn dump(process: &'static Process, limit: Duration) {
     let (done, wait) = channel();
     let ask = move || {
-        for group in process.groups() {
-            let lines = group.interpreter.attach(all_stacks).unwrap_or_default();
-            let records: Vec<_> =
-                lines.iter().map(|line| Record::new(Level::Warning, 0, line.as_bytes())).collect();
-            process.log.log(&records);
+        let locks = places::by_lock(process.groups());
+        let is_one = locks.len() == 1;
+        for (_, groups) in locks {
+            // Whoever has the only lock sees the threads of all.
+            for group in groups.iter().take(if is_one { 1 } else { groups.len() }) {
+                let lines = group.interpreter.attach(|py| {
+                    let innermost = match is_one {
+                        true => frames::of_all_threads(py),
+                        false => Ok(frames::of_known_threads(py, group.interpreter)),
+                    };
+                    innermost.and_then(lines_of).unwrap_or_default()
+                });
+                log_lines(process, &lines.unwrap_or_default());
+            }
         }
         let _ = done.send(());
     };
@@ -63,20 +74,18 @@ pub(super) fn dump(process: &'static Process, limit: Duration) {
     }
 }
 
-/// The stacks of all threads of the interpreter, innermost frame first.
-fn all_stacks(py: Token<'_>) -> Vec<String> {
-    let collect = || {
-        let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
-        let mut lines = Vec::new();
-        for item in frames.call_method(c"items", &[])?.items()? {
-            let pair = item.items()?;
-            let [ident, frame] = &pair[..] else { continue };
-            lines.extend(stack(frame.clone(), &ident.to_int()?.to_string())?);
-        }
-        Ok(lines)
-    };
-    let collected: py::Result<'_, Vec<String>> = collect();
-    collected.unwrap_or_default()
+fn log_lines(process: &Process, lines: &[String]) {
+    let records = lines.iter().map(|line| Record::new(Level::Warning, 0, line.as_bytes()));
+    process.log.log(&records.collect::<Vec<_>>());
+}
+
+/// The stacks of threads, innermost frame first.
+fn lines_of(innermost: Innermost<'_>) -> py::Result<'_, Vec<String>> {
+    let mut lines = Vec::new();
+    for (thread, frame) in innermost {
+        lines.extend(stack(frame, &thread.to_string())?);
+    }
+    Ok(lines)
 }
 
 /// The lines of one stack.
