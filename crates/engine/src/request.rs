@@ -205,83 +205,120 @@ fn serve(
     mut record: Record,
     running: Option<&Running<'_>>,
 ) -> Served {
-    let thread_id = thread_id(group);
-    let failed = |record, status| Ok((Outcome::Failed { status }, record));
-    let Ok(objects) = group.objects() else { return failed(record, 500) };
-    let data = match py.dict() {
-        Ok(data) => data,
-        Err(error) => {
-            let report = Report::of_script(&error, request.resource.or_empty(), &group.context);
-            py.detach(|| report.log(client));
-            return failed(record, 500);
-        }
-    };
-    let current = Current { group, log: client, data: data.as_ptr() };
-    let _entered = Entered::new(&current);
-    let id = request.request_id.get();
-    let active = id.and_then(|id| Active::enter(py, group, id, &data));
-    let ask = Ask {
-        path: request.script.or_empty(),
-        mtime: (request.script_mtime >= 0).then_some(request.script_mtime),
-        reload: request.reload,
-        lower_case: request.lower_case,
-        resource: Some(request.resource.or_empty()),
-        callable: Some(request.callable.or_empty()),
-        group,
-        log: client,
-        request: true,
-        on_change,
-    };
-    let watchdog = group.process.watchdog.get();
-    if let Some(watchdog) = watchdog {
-        watchdog.enter(group, thread_id);
-    }
-    let application = match group.scripts.callable(py, &ask) {
-        Ok(application) => application,
-        Err(Unusable::Broken) => return failed(record, 500),
-        Err(Unusable::Outdated(stamp)) => {
+    let call = Call { py, group, request, client, running, thread_id: thread_id(group) };
+    match call.answer(on_change, &mut record) {
+        Ok(outcome) => Ok((outcome, record)),
+        Err(Unserved::Failed(status)) => Ok((Outcome::Failed { status }, record)),
+        Err(Unserved::Outdated(stamp)) => {
             record.cancel();
-            return Err(Outdated(stamp));
+            Err(Outdated(stamp))
         }
-        // Embedded and daemon mode differ here, and configurations may rely on it.
-        Err(Unusable::NoCallable) if group.process.settings.embedded() => {
-            return failed(record, 404);
+    }
+}
+
+/// Why no application was asked.
+enum Unserved {
+    /// With this status; what is wrong is logged.
+    Failed(u16),
+    /// See [`Outdated`].
+    Outdated(i64),
+}
+
+/// A request that is in its interpreter.
+struct Call<'a, 'c, 'py> {
+    py: Token<'py>,
+    group: &'static Group,
+    request: &'a Request<'a>,
+    client: &'a Mutex<Client<'c>>,
+    running: Option<&'a Running<'a>>,
+    thread_id: u32,
+}
+
+impl<'py> Call<'_, '_, 'py> {
+    fn answer(&self, on_change: OnChange, record: &mut Record) -> Result<Outcome, Unserved> {
+        let Call { py, group, request, client, .. } = *self;
+        let objects = group.objects().map_err(|_| Unserved::Failed(500))?;
+        let data = self.data()?;
+        let current = Current { group, log: client, data: data.as_ptr() };
+        let _entered = Entered::new(&current);
+        let id = request.request_id.get();
+        let active = id.and_then(|id| Active::enter(py, group, id, &data));
+        let application = self.application(on_change)?;
+        let application_start = now();
+        let begun = record.call(request, application_start);
+        timing::application_begins(application_start);
+        let progress = self.running.map(Running::progress);
+        if let Some(progress) = progress {
+            progress.call(application_start, begun.unwrap_or_else(Instant::now));
         }
-        Err(Unusable::NoCallable) => return failed(record, 500),
-    };
-    if let Some(watchdog) = watchdog {
-        watchdog.loaded();
+        let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
+        let id = active.as_ref().and_then(|active| active.id.as_ref());
+        add_extra(&mut extra, request, id, self.thread_id, application_start);
+        let observer =
+            observe::observer(py, group, request, self.thread_id, application_start, &data);
+        let described = wsgi_core::Request {
+            environ: Pairs(request.environ.get()),
+            extra: &extra,
+            https: request.https,
+            multithread: request.multithread,
+            multiprocess: request.multiprocess,
+            run_once: request.run_once,
+            head: request.head,
+            content_length: u64::try_from(request.content_length).ok(),
+            script: request.resource.or_empty(),
+            context: &group.context,
+            measure: observer.is_some() || record.is_wanted(),
+            waited: Some(record.waited()),
+            observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
+        };
+        let mut host = Host { client, group, script: request.resource.or_empty(), progress };
+        let served = wsgi_core::serve(py, &objects.core, &application, &described, &mut host);
+        record.served(&served.summary);
+        Ok(served.outcome)
     }
-    let application_start = now();
-    let begun = record.call(request, application_start);
-    timing::application_begins(application_start);
-    if let Some(running) = running {
-        running.progress().call(application_start, begun.unwrap_or_else(Instant::now));
+
+    /// What the application and the functions of `mod_wsgi` keep for the request.
+    fn data(&self) -> Result<Bound<'py>, Unserved> {
+        self.py.dict().map_err(|error| {
+            let resource = self.request.resource.or_empty();
+            let report = Report::of_script(&error, resource, &self.group.context);
+            self.py.detach(|| report.log(self.client));
+            Unserved::Failed(500)
+        })
     }
-    let mut extra = SmallVec::<[(&str, Value<'_>); MOST_EXTRA]>::new();
-    let id = active.as_ref().and_then(|active| active.id.as_ref());
-    add_extra(&mut extra, request, id, thread_id, application_start);
-    let observer = observe::observer(py, group, request, thread_id, application_start, &data);
-    let described = wsgi_core::Request {
-        environ: Pairs(request.environ.get()),
-        extra: &extra,
-        https: request.https,
-        multithread: request.multithread,
-        multiprocess: request.multiprocess,
-        run_once: request.run_once,
-        head: request.head,
-        content_length: u64::try_from(request.content_length).ok(),
-        script: request.resource.or_empty(),
-        context: &group.context,
-        measure: observer.is_some() || record.is_wanted(),
-        waited: Some(record.waited()),
-        observer: observer.map(|observer| observer as Arc<dyn wsgi_core::Observer>),
-    };
-    let progress = running.map(Running::progress);
-    let mut host = Host { client, group, script: request.resource.or_empty(), progress };
-    let served = wsgi_core::serve(py, &objects.core, &application, &described, &mut host);
-    record.served(&served.summary);
-    Ok((served.outcome, record))
+
+    /// The script's application, after loading the script if need be.
+    fn application(&self, on_change: OnChange) -> Result<Bound<'py>, Unserved> {
+        let Call { group, request, .. } = *self;
+        let ask = Ask {
+            path: request.script.or_empty(),
+            mtime: (request.script_mtime >= 0).then_some(request.script_mtime),
+            reload: request.reload,
+            lower_case: request.lower_case,
+            resource: Some(request.resource.or_empty()),
+            callable: Some(request.callable.or_empty()),
+            group,
+            log: self.client,
+            request: true,
+            on_change,
+        };
+        let watchdog = group.process.watchdog.get();
+        if let Some(watchdog) = watchdog {
+            watchdog.enter(group, self.thread_id);
+        }
+        let application =
+            group.scripts.callable(self.py, &ask).map_err(|unusable| match unusable {
+                Unusable::Broken => Unserved::Failed(500),
+                Unusable::Outdated(stamp) => Unserved::Outdated(stamp),
+                // Embedded and daemon mode differ here, and configurations may rely on it.
+                Unusable::NoCallable if group.process.settings.embedded() => Unserved::Failed(404),
+                Unusable::NoCallable => Unserved::Failed(500),
+            })?;
+        if let Some(watchdog) = watchdog {
+            watchdog.loaded();
+        }
+        Ok(application)
+    }
 }
 
 /// Adds the entries of `environ` that have a place of their own in the request.
