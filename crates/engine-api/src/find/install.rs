@@ -6,7 +6,9 @@
 //! are tried first. If the files do not tell, the executable is asked.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -216,11 +218,13 @@ for key in ('SOABI', 'INSTSONAME', 'LIBDIR', 'MULTIARCH'):
 ";
 
 pub(super) fn ask(executable: &Path) -> Result<Facts, String> {
-    let failed = |error: std::io::Error| format!("cannot be run: {error}");
+    let failed = |error: io::Error| format!("cannot be run: {error}");
+    // Not a pipe: what is read from this can be told not to wait.
+    let (output, far) = UnixStream::pair().map_err(failed)?;
     let mut child = Command::new(executable)
         .args(["-I", "-S", "-c", QUESTION])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(OwnedFd::from(far))
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
@@ -240,10 +244,7 @@ pub(super) fn ask(executable: &Path) -> Result<Facts, String> {
     if !status.success() {
         return Err(format!("fails when asked ({status})"));
     }
-    let mut text = String::new();
-    if let Some(mut output) = child.stdout.take() {
-        output.read_to_string(&mut text).map_err(failed)?;
-    }
+    let text = what_is_there(output).map_err(failed)?;
     let mut facts =
         Facts { version: String::new(), prefix: String::new(), config: SysConfig::default() };
     for line in text.lines() {
@@ -255,6 +256,21 @@ pub(super) fn ask(executable: &Path) -> Result<Facts, String> {
         }
     }
     Ok(facts)
+}
+
+/// The longest answer, of which much less is expected.
+const MOST: u64 = 1 << 20;
+
+/// What was written to the other end. A process that was left behind may keep that open for ever, so
+/// its end is not waited for.
+fn what_is_there(output: UnixStream) -> io::Result<String> {
+    output.set_nonblocking(true)?;
+    let mut bytes = Vec::new();
+    match output.take(MOST).read_to_end(&mut bytes) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        // Up to there, the bytes have been taken.
+        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -281,6 +282,12 @@ fn asks_the_executable_if_files_do_not_tell() {
 
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     check(&tree, "odd", "odd");
+
+    // What it leaves behind keeps its output open, and is not waited for.
+    fs::write(&file, script.replace("#!/bin/sh\n", "#!/bin/sh\nsleep 40 &\n")).unwrap();
+    let begun = Instant::now();
+    check(&tree, "odd", "odd");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 
     fs::write(&file, "#!/bin/sh\nexit 3\n").unwrap();
     assert!(tree.error("odd").contains("fails when asked (exit status: 3)"));
