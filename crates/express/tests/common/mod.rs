@@ -72,6 +72,7 @@ exit "${FAKE_STATUS:-0}"
 pub struct Sandbox {
     pub dir: PathBuf,
     _remove: tempfile::TempDir,
+    _deadline: scenario::patience::Deadline,
 }
 
 impl Sandbox {
@@ -85,7 +86,8 @@ impl Sandbox {
         let dir = remove.path().canonicalize().unwrap().join(name);
         fs::create_dir_all(dir.join("modules")).unwrap();
         fs::create_dir_all(dir.join("dist/engines")).unwrap();
-        let sandbox = Sandbox { dir, _remove: remove };
+        let _deadline = scenario::patience::Deadline::start();
+        let sandbox = Sandbox { dir, _remove: remove, _deadline };
         for name in MODULES {
             sandbox.write(&format!("modules/mod_{name}.so"), "");
         }
