@@ -320,6 +320,10 @@ impl Site {
         }
         if let Some(user) = &setup.area.user {
             writeln!(w, "User {}\nGroup {}", user.name, user.group)?;
+        } else {
+            // Workers of another user than Apache's begin in that user's home, which need not exist.
+            let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+            writeln!(w, "User #{}\nGroup #{}", uid.as_raw(), gid.as_raw())?;
         }
         let scale = self.scale.as_deref().unwrap_or(if self.mpm.threaded() {
             "StartServers 1\nServerLimit 2\nThreadsPerChild 8\nThreadLimit 8\nMinSpareThreads 1\n\
