@@ -144,7 +144,8 @@ fn a_stream_whose_client_takes_nothing_holds_up_no_process() {
     // The clients take nothing while others are served, which may last.
     let server = with_http2(site().conf("Timeout 120"));
     let mut made = 0;
-    for (path, length) in [("/big", BIG), ("/chunked", BIG), ("/slow", 64 * BLOCK)] {
+    let paths = [("/big", BIG), ("/chunked", BIG), ("/uneven", BIG), ("/slow", 64 * BLOCK)];
+    for (path, length) in paths {
         let clients: Vec<Client> =
             (0..5).map(|_| Client::ask(server.address(), path, 1000)).collect();
         made += 5;

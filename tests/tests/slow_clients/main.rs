@@ -33,6 +33,11 @@ def big(blocks, fails):
     with lock:
         counts['done'] += 1
 
+def uneven(blocks):
+    yield BLOCK[:8000]
+    yield BLOCK[8000:]
+    yield from big(blocks - 1, False)
+
 def events():
     for number in range(15):
         yield ('data: %.6f\n\n' % time.time()).encode()
@@ -65,6 +70,9 @@ def application(environ, start_response):
     if path == '/chunked':
         start_response('200 OK', headers)
         return big(128, False)
+    if path == '/uneven':
+        start_response('200 OK', headers)
+        return uneven(128)
     if path == '/slow':
         start_response('200 OK', headers)
         return slow(64)

@@ -30,8 +30,9 @@ use crate::log;
 const PIECE: usize = 32 << 10;
 /// Up to so many bytes are flushed at once: a socket that takes anything takes these.
 const LITTLE: usize = 8 << 10;
-/// Bytes of a response that go to a stream before anything is collected.
-const FIRST: u64 = 64 << 10;
+/// Bytes of a response that go to a stream before anything is collected. The server keeps 64 KiB of each
+/// (`H2StreamMaxMemSize`), its head included, and waits for the client with what is more.
+const FIRST: u64 = 48 << 10;
 /// Time between two looks whether other responses have left room.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -324,7 +325,7 @@ impl<'a> Drain<'a> {
             return true;
         }
         match connection.socket() {
-            None => self.sent < FIRST || (end && length <= PIECE),
+            None => self.sent + length.min(PIECE) as u64 <= FIRST || (end && length <= PIECE),
             // At the beginning a socket is empty, or nearly so.
             Some(_) if self.sent == 0 || (end && length <= PIECE) => !connection.has_unsent(),
             Some(_) => !self.is_behind(host),
