@@ -12,9 +12,9 @@
 //!     that is, if it was asked ([`places`])
 //! ```
 //!
-//! **Counters** are added to with relaxed atomics. Processes count in different stripes, so that few
-//! of them write to the same cache line; a reader adds the stripes up. A stripe belongs to nobody:
-//! what a process has counted stays when it ends.
+//! **Counters** are added to with relaxed atomics. Processes and threads count in different stripes, so
+//! that few of them write to the same cache line; a reader adds the stripes up. A stripe belongs to
+//! nobody: what a process has counted stays when it ends.
 //!
 //! **Areas** belong to a process as long as it lives, which its number says. A record has a counter
 //! that is odd while the record is taken; a reader that finds another number afterwards has read
@@ -26,6 +26,7 @@
 
 mod places;
 
+use std::cell::Cell;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -410,7 +411,8 @@ impl Child {
         if group >= self.memory.shape.groups {
             return;
         }
-        let at = self.memory.shape.counters(self.stripe, group);
+        let stripe = self.stripe.wrapping_add(thread()) % STRIPES;
+        let at = self.memory.shape.counters(stripe, group);
         for (index, phase) in phases.iter().enumerate() {
             if let Some(us) = *phase {
                 let at = at + index * PHASE;
@@ -425,11 +427,11 @@ impl Child {
     /// Shows a request until the result is dropped; if there is no room it is not shown.
     pub fn begin(&self, group: u32, started: u64, method: &[u8], uri: &[u8]) -> Option<Running> {
         let number = self.area?;
-        let area = self.memory.shape.area(number);
         let threads = self.memory.shape.threads;
-        let hint = self.memory.u32(area + 20).fetch_add(1, Relaxed);
+        // A thread comes back to its record, which no other thread has written to.
+        let own = thread();
         let records = (0..threads.min(PROBES))
-            .map(|probe| self.memory.shape.record(number, hint.wrapping_add(probe) % threads));
+            .map(|probe| self.memory.shape.record(number, own.wrapping_add(probe) % threads));
         for at in records {
             let turn = self.memory.u32(at);
             let free = turn.load(Relaxed);
@@ -508,6 +510,21 @@ impl Drop for Running {
         // Odd; whatever else somebody has made of it.
         turn.store((turn.load(Relaxed) | 1).wrapping_add(1), Release);
     }
+}
+
+/// A number of the calling thread, in the order in which threads ask.
+fn thread() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    thread_local! {
+        static NUMBER: Cell<u32> = const { Cell::new(0) };
+    }
+    let known = NUMBER.get();
+    if known != 0 {
+        return known;
+    }
+    let new = NEXT.fetch_add(1, Relaxed).max(1);
+    NUMBER.set(new);
+    new
 }
 
 /// FNV-1a, never 0.
