@@ -11,6 +11,7 @@ const UNIT: u64 = 1_000_000;
 
 /// The bucket of a time in nanoseconds: `4 * octave + step` for times from
 /// `2^octave * (1 + step / 4)` milliseconds on.
+#[inline]
 pub fn bucket(nanoseconds: u64) -> usize {
     if nanoseconds < UNIT {
         return 0;

@@ -186,6 +186,10 @@ impl Recorder {
             }
             all.merge(&sums);
         }
+        let called = all.phases[Phase::Request as usize].count;
+        for phase in Phase::PARTS {
+            all.phases[phase as usize].fill(called);
+        }
         Some(Interval {
             start: from,
             stop: to,
@@ -368,7 +372,11 @@ mod tests {
         assert_eq!(times(Phase::Request), (10, (10_000, 10_000)));
         assert_eq!(times(Phase::OutputWrite), (2, (2000, 2000)));
         // The one that was not called is in no phase.
-        assert_eq!(interval.phase(Phase::Request).buckets.iter().sum::<u64>(), 7);
+        for phase in Phase::ALL {
+            assert_eq!(interval.phase(phase).count, 7);
+            assert_eq!(interval.phase(phase).buckets.iter().sum::<u64>(), 7);
+        }
+        assert_eq!(times(Phase::InputRead), (0, (0, 0)));
         assert_eq!(interval.phase(Phase::Queue).buckets[4], 7);
         let completed: Vec<_> = interval.threads.iter().map(|it| it.completed).collect();
         assert_eq!(completed, [7, 1]);

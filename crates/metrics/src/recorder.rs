@@ -50,6 +50,9 @@ impl Phase {
         Phase::OutputWrite,
     ];
 
+    /// Those that are parts of others: a request may have none of them.
+    pub(crate) const PARTS: [Phase; 3] = [Phase::GilWait, Phase::InputRead, Phase::OutputWrite];
+
     /// What its time is called.
     pub const fn name(self) -> &'static str {
         match self {
@@ -206,6 +209,17 @@ impl Times {
         self.max = self.max.max(time);
         if let Some(count) = self.buckets.get_mut(bucket(time)) {
             *count = count.saturating_add(1);
+        }
+    }
+
+    /// Adds those that took no time at all, so that there are `count` in all: see [`Sums::add`].
+    pub(crate) fn fill(&mut self, count: u64) {
+        let missing = count.saturating_sub(self.count);
+        if missing > 0 {
+            self.count = count;
+            self.min = 0;
+            let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+            self.buckets[bucket(0)] = self.buckets[bucket(0)].saturating_add(missing);
         }
     }
 }
@@ -384,9 +398,14 @@ impl Sums {
         add(Phase::Server, called.server);
         add(Phase::Application, called.application);
         add(Phase::Request, whole);
-        add(Phase::GilWait, called.gil_wait);
-        add(Phase::InputRead, called.input_read);
-        add(Phase::OutputWrite, called.output_write);
+        // Most requests have no body, and those that wait for nothing need not be counted one by one.
+        for (phase, time) in
+            Phase::PARTS.into_iter().zip([called.gil_wait, called.input_read, called.output_write])
+        {
+            if time > Duration::ZERO {
+                add(phase, time);
+            }
+        }
     }
 }
 
