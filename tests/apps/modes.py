@@ -29,6 +29,16 @@ def created(environ, start_response):
     return [b'made']
 
 
+def no_reason(environ, start_response):
+    start_response('404', [('Content-Type', 'text/plain')])
+    return [b'the usual one']
+
+
+def empty_reason(environ, start_response):
+    start_response('404 ', [('Content-Type', 'text/plain')])
+    return [b'as it is']
+
+
 def no_content(environ, start_response):
     start_response('204 No Content', [('X-Name', 'value')])
     return []

@@ -126,7 +126,7 @@ proptest! {
         let clean: Vec<Vec<u8>> = values.into_iter()
             .map(|v| v.into_iter().filter(|b| !b"\r\n".contains(b)).collect()).collect();
         let headers: Vec<(&[u8], &[u8])> = clean.iter().map(|v| (&b"X-Y"[..], &v[..])).collect();
-        let head = Head { status: 207, reason: b"Multi", content_length: 9, headers: &headers };
+        let head = Head { status: 207, reason: Some(b"Multi"), content_length: 9, headers: &headers };
         let mut stream = Vec::new();
         head.encode(&mut stream).unwrap();
         stream.extend_from_slice(&first);
@@ -143,7 +143,7 @@ proptest! {
         prop_assert_eq!(*got, header);
         let read = ResponseHead::decode(payload).unwrap();
         prop_assert_eq!((read.status(), read.reason(), read.content_length()),
-            (207, &b"Multi"[..], 9));
+            (207, Some(&b"Multi"[..]), 9));
         prop_assert_eq!(read.headers_len(), headers.len());
         prop_assert_eq!(read.headers().collect::<Vec<_>>(), headers);
         if !first.is_empty() {

@@ -13,8 +13,8 @@ use super::{Malformed, pairs};
 pub struct Head<'a> {
     /// 100 to 999.
     pub status: u16,
-    /// Reason phrase; may be empty.
-    pub reason: &'a [u8],
+    /// Reason phrase, which may be empty; `None` for the usual one.
+    pub reason: Option<&'a [u8]>,
     /// Length that the response promises; negative if none.
     pub content_length: i64,
     /// Header fields in order.
@@ -52,7 +52,8 @@ impl Head<'_> {
     ) -> Result<(), super::TooLarge> {
         let size: usize =
             self.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
-        let size = FIXED + times.map_or(0, |_| TIMES) + self.reason.len() + size;
+        let reason = self.reason.unwrap_or_default();
+        let size = FIXED + times.map_or(0, |_| TIMES) + reason.len() + size;
         if size > MAX_HEAD {
             return Err(super::TooLarge);
         }
@@ -66,7 +67,7 @@ impl Head<'_> {
             (Some(_), None) => HAS_TIMES,
             (Some(_), Some(_)) => HAS_TIMES | ALL,
         };
-        buffer.put_u16(flags);
+        buffer.put_u16(flags | if self.reason.is_none() { USUAL } else { 0 });
         buffer.put_i64(self.content_length);
         if let Some(times) = times {
             buffer.put_u32(times.queue);
@@ -74,7 +75,7 @@ impl Head<'_> {
             buffer.put_u32(complete.unwrap_or(0));
         }
         buffer.put_u32(self.headers.len() as u32);
-        buffer.put_string(self.reason);
+        buffer.put_string(reason);
         for (name, value) in self.headers {
             pairs::put(buffer, name, value);
         }
@@ -89,6 +90,8 @@ const TIMES: usize = 3 * 4;
 const HAS_TIMES: u16 = 1;
 /// Of the application, too.
 const ALL: u16 = 2;
+/// The reason phrase is the usual one.
+const USUAL: u16 = 4;
 
 /// Status line and headers as they arrived. Checked once, when it is made.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +99,7 @@ pub struct ResponseHead<'a> {
     status: u16,
     content_length: i64,
     times: Option<Times>,
-    reason: &'a [u8],
+    reason: Option<&'a [u8]>,
     count: usize,
     headers: &'a [u8],
 }
@@ -137,6 +140,7 @@ impl<'a> ResponseHead<'a> {
             }
         }
         reader.end()?;
+        let reason = (flags & USUAL == 0).then_some(reason);
         Ok(ResponseHead { status, content_length, times, reason, count, headers })
     }
 
@@ -145,8 +149,8 @@ impl<'a> ResponseHead<'a> {
         self.status
     }
 
-    /// The reason phrase; may be empty.
-    pub fn reason(&self) -> &'a [u8] {
+    /// The reason phrase, which may be empty; `None` for the usual one.
+    pub fn reason(&self) -> Option<&'a [u8]> {
         self.reason
     }
 
@@ -188,6 +192,7 @@ mod tests {
 
     fn encoded(status: u16, reason: &[u8], headers: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut buffer = Vec::new();
+        let reason = Some(reason);
         Head { status, reason, content_length: 5, headers }.encode(&mut buffer).unwrap();
         buffer.split_off(HEADER + 4)
     }
@@ -197,24 +202,27 @@ mod tests {
         let headers: [(&[u8], &[u8]); 2] = [(b"X-A", b": b"), (b"Status", b"404 No")];
         let bytes = encoded(200, b"Error", &headers);
         let head = ResponseHead::decode(&bytes).unwrap();
-        assert_eq!((head.status(), head.reason(), head.content_length()), (200, &b"Error"[..], 5));
+        assert_eq!((head.status(), head.content_length()), (200, 5));
+        assert_eq!(head.reason(), Some(&b"Error"[..]));
         assert_eq!(head.headers().collect::<Vec<_>>(), headers);
         assert_eq!(head.headers_len(), 2);
     }
 
     #[test]
     fn times_arrive_as_they_were_sent() {
-        let head =
-            Head { status: 200, reason: b"OK", content_length: -1, headers: &[(b"X", b"y")] };
+        let head = Head { status: 200, reason: None, content_length: -1, headers: &[(b"X", b"y")] };
         for application in [None, Some(0), Some(u32::MAX)] {
             let times = Times { queue: 1, start: 2, application };
             let mut buffer = Vec::new();
             head.encode_with(Some(&times), &mut buffer).unwrap();
             let read = ResponseHead::decode(&buffer[HEADER + 4..]).unwrap();
             assert_eq!((read.times(), read.headers_len()), (Some(times), 1));
+            assert_eq!(read.reason(), None);
             assert!(ResponseHead::decode(&buffer[HEADER + 4..HEADER + 20]).is_err());
         }
-        assert_eq!(ResponseHead::decode(&encoded(200, b"", &[])).unwrap().times(), None);
+        let bytes = encoded(200, b"", &[]);
+        let read = ResponseHead::decode(&bytes).unwrap();
+        assert_eq!((read.times(), read.reason()), (None, Some(&b""[..])));
     }
 
     #[test]
@@ -235,7 +243,7 @@ mod tests {
         let value = vec![b'x'; MAX_HEAD];
         let mut buffer = vec![1];
         let head =
-            Head { status: 200, reason: b"", content_length: -1, headers: &[(b"X", &value)] };
+            Head { status: 200, reason: None, content_length: -1, headers: &[(b"X", &value)] };
         assert!(head.encode(&mut buffer).is_err());
         assert_eq!(buffer, [1]);
     }

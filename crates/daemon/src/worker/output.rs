@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn plans_have_as_many_frames_as_they_need() {
         let mut scratch = Scratch::default();
-        let head = Head { status: 200, reason: b"OK", content_length: -1, headers: &[] };
+        let head = Head { status: 200, reason: None, content_length: -1, headers: &[] };
         let large = vec![7; MAX_PART + 5];
         let end = Flags::END;
         assert!(scratch.plan(1, None, &[], Flags::NONE).unwrap().is_none());

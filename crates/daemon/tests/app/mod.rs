@@ -159,7 +159,7 @@ impl App {
             tried.unwrap_or_else(|| self.detached(domain, || stream.read(buffer)))
         };
         let headers: [(&[u8], &[u8]); 1] = [(b"X-Name", self.name.as_bytes())];
-        let head = Head { status: 200, reason: b"OK", content_length: -1, headers: &headers };
+        let head = Head { status: 200, reason: Some(b"OK"), content_length: -1, headers: &headers };
         let result = match what {
             "hello" => respond(stream, Some(&head), b"Hello", Send::END),
             "pid" => {

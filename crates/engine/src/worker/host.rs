@@ -234,7 +234,7 @@ fn with_parts<R>(
     };
     let head = head.map(|head| wire::Head {
         status: head.status,
-        reason: head.reason.or_empty(),
+        reason: head.reason.get(),
         content_length: head.content_length,
         headers,
     });

@@ -276,7 +276,7 @@ fn begin(
         head.headers().map(|(name, value)| Pair::new(name, value)).collect();
     let head = Head {
         status: head.status(),
-        reason: Bytes::new(head.reason()),
+        reason: head.reason().into(),
         headers: Slice::new(&headers),
         content_length: head.content_length(),
     };
