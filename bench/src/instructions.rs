@@ -194,11 +194,12 @@ fn total(lab: &Lab, counted: &Counted, requests: u32, keep: Option<&Path>) -> Re
     let name = counted.name;
     let run = format!("count-{name}-{requests}");
     // Opened by root, and once more by whoever Apache has become when it ends.
-    let file = lab.scratch(&format!("{run}.callgrind"))?;
+    let mut file = lab.scratch(&format!("{run}.callgrind"))?;
     let mut server = match counted.who {
         Who::Apache => {
             let mut valgrind = Command::new("valgrind");
-            valgrind.args(CALLGRIND).arg(out_file(&file));
+            // What Apache forks, such as a log relay, ends after it, and would write to its file.
+            valgrind.args(CALLGRIND).arg(out_file(&file) + ".%p");
             lab.httpd_under(&mut valgrind, &run, &(counted.lines)(lab, None)?)?
         }
         Who::Worker => {
@@ -209,6 +210,11 @@ fn total(lab: &Lab, counted: &Counted, requests: u32, keep: Option<&Path>) -> Re
     // One answer in both runs. A worker under valgrind starts slowly, and meanwhile children answer
     // that there is none.
     rounds::wait_within(&mut server, Duration::from_secs(180))?;
+    if counted.who == Who::Apache {
+        let pid = server.pids().first().copied().context("it has no process")?;
+        file.set_extension(format!("callgrind.{pid}"));
+        lab.hand_over(&file)?;
+    }
     let mut connection = crate::http::Connection::open(server.port)?;
     for _ in 0..requests {
         let response = connection.request("/hello", None)?;

@@ -162,10 +162,17 @@ impl Lab {
     pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf> {
         let file = self.dir.path().join(name);
         std::fs::write(&file, "")?;
-        if let Some(user) = &self.user {
-            std::os::unix::fs::chown(&file, Some(user.uid), Some(user.gid))?;
-        }
+        self.hand_over(&file)?;
         Ok(file)
+    }
+
+    /// Makes a file the serving user's.
+    pub(crate) fn hand_over(&self, file: &Path) -> Result<()> {
+        if let Some(user) = &self.user {
+            std::os::unix::fs::chown(file, Some(user.uid), Some(user.gid))
+                .with_context(|| file.display().to_string())?;
+        }
+        Ok(())
     }
 
     /// Our module.
