@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::time::Duration;
 use tests::process::wait_for;
 use tests::{Mpm, Python, Server, Site, Venv, matrix};
@@ -218,10 +219,21 @@ fn another_patch_level_is_told() {
             "/usr has Python {running:?}: no other patch level of a Python in dist"
         ));
     };
-    let site = Site::homeless(Mpm::Event).conf("WSGIPythonHome /usr");
-    let server = site.mount("/", "facts.wsgi", FACTS).start();
-    assert_eq!(server.get("/").status, 200);
-    server.log().expect(&format!("Compiled for Python/{}.", built.full_version));
-    server.log().expect(&format!("Runtime using Python/{running}."));
-    server.stop();
+    // The engine was built for one of the two, and which one that was is not told anywhere else.
+    let homes = [(Path::new("/usr"), &running), (&built.prefix, &built.full_version)];
+    let told = homes.map(|(home, version)| {
+        let site =
+            Site::homeless(Mpm::Event).conf(format!("WSGIPythonHome \"{}\"", home.display()));
+        let server = site.mount("/", "facts.wsgi", FACTS).start();
+        assert_eq!(server.get("/").status, 200);
+        let told = !server.log().matching("Compiled for Python/").is_empty();
+        if told {
+            let other = if *version == running { &built.full_version } else { &running };
+            server.log().expect(&format!("Compiled for Python/{other}."));
+            server.log().expect(&format!("Runtime using Python/{version}."));
+        }
+        server.stop();
+        told
+    });
+    assert_ne!(told[0], told[1], "one of {running} and {}", built.full_version);
 }
