@@ -31,6 +31,9 @@ use std::time::Duration;
 /// How long starting, restarting and stopping may take each.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long old children are waited for after a graceful restart.
+const OLD_CHILDREN: Duration = Duration::from_secs(3);
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -201,7 +204,7 @@ impl Server {
         Process { pid: self.child.id() }
     }
 
-    /// The children that serve.
+    /// The parent's children: those that serve and, in daemon mode, the supervisor and the log's relay.
     pub fn children(&self) -> Vec<Process> {
         let parent = self.parent();
         let of_parent = |process: &Process| process.parent() == Some(parent);
@@ -219,7 +222,14 @@ impl Server {
     /// When that does not happen in good time.
     #[track_caller]
     pub fn graceful(&mut self) {
+        let (mut old, supervisors) = (self.children(), self.supervisors());
+        old.retain(|process| !supervisors.contains(process));
         self.signal_restart(Signal::USR1);
+        // Old children take connections until they notice; those that still have some stay longer.
+        let _ = wait_for(OLD_CHILDREN, || {
+            let there = self.children();
+            (!old.iter().any(|process| there.contains(process))).then_some(())
+        });
     }
 
     /// Restart at once; comes back when the new generation answers.
