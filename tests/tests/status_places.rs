@@ -217,7 +217,7 @@ fn a_lock_that_is_kept_hides_nobody_who_has_another() {
 fn hostile_names_of_files_are_only_text() {
     for mode in MODES {
         let server = site(&matrix::python(), mode).mount("/", "app.wsgi", SCRIPT).start();
-        let mut connection = begin(&server, "/main?hostile=3");
+        let mut connection = begin(&server, "/main?hostile=6");
         let request = until(&server, "/main", is_at("inner"));
         let file = request["frames"][0]["file"].as_str().unwrap();
         assert!(file.ends_with("aaa/end.py") && file.len() < 1000, "{file}");
@@ -230,7 +230,7 @@ fn hostile_names_of_files_are_only_text() {
         // One that is short enough to be there as a whole.
         let script = SCRIPT.replace("'a' * 3000", "''");
         let server = site(&matrix::python(), mode).mount("/", "app.wsgi", &script).start();
-        let mut connection = begin(&server, "/main?hostile=3");
+        let mut connection = begin(&server, "/main?hostile=6");
         let request = until(&server, "/main", is_at("inner"));
         let file = request["frames"][0]["file"].as_str().unwrap();
         let start = "/x/<script>alert(\"1\")</script>&\u{fffd}9\u{fffd}f\u{fffd}\u{202e}\u{fffd}";
