@@ -153,16 +153,18 @@ impl Recorder {
         }
         // For as long as it takes: intervals that two threads ask for do not mix.
         let mut baseline = lock(&self.baseline);
-        let start = std::mem::replace(&mut *baseline, self.baseline_now());
+        let next = self.baseline_now(baseline.gaps);
+        let start = std::mem::replace(&mut *baseline, next);
         let period = (baseline.at.saturating_sub(start.at) as f64 / 1e9).max(SHORTEST);
         let cpu = baseline.cpu.since(start.cpu);
         let (from, to) = (since_1970(start.wall), since_1970(baseline.wall));
 
         let mut all = Sums::default();
         let mut threads = Vec::with_capacity(self.threads());
+        let mut used = Vec::with_capacity(self.threads());
         let mut active = 0;
         for (index, slot) in self.slots().iter().enumerate() {
-            let (sums, current, is_in_request, cpu) = {
+            let (sums, current, is_in_request, own) = {
                 let mut slot = lock(slot);
                 // Not the time of the baseline: a request may have begun since.
                 let now = self.now();
@@ -170,21 +172,25 @@ impl Recorder {
                 let is_in_request = slot.active > 0;
                 let current = if is_in_request { now.saturating_sub(slot.begun) } else { 0 };
                 let sums = std::mem::take(&mut slot.sums);
-                // An estimate, see there.
-                let cpu = slot.processor.take(!is_in_request).min(sums.busy);
-                (sums, current, is_in_request, cpu)
+                (sums, current, is_in_request, slot.processor.take(!is_in_request))
             };
             active += u32::from(is_in_request || sums.completed > 0);
             if index < self.threads() {
                 threads.push(ThreadTimes {
                     completed: sums.completed,
                     busy: seconds(sums.busy),
-                    cpu: seconds(cpu),
+                    cpu: 0.0,
                     current: seconds(current),
                     longest: seconds(sums.longest),
                 });
             }
+            baseline.gaps.add(own.gaps);
+            used.push(own);
             all.merge(&sums);
+        }
+        for (thread, used) in threads.iter_mut().zip(used) {
+            // An estimate, see there.
+            thread.cpu = seconds(used.in_requests(baseline.gaps)).min(thread.busy);
         }
         let called = all.phases[Phase::Request as usize].count;
         for phase in Phase::PARTS {

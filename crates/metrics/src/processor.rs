@@ -4,8 +4,9 @@
 //! clock is read by whoever takes an interval, once for all its requests: that is everything the
 //! thread has used. What it has used *between* requests is not theirs. It is measured where requests
 //! are [`EVERY`] apart or further, and otherwise for about one gap in that time, or one in [`MOST`];
-//! the others count as much as these do on average. So what is estimated is what the server does with
-//! a connection, which is much the same each time, and not what applications do, which is not.
+//! the others count as much as these do on average, in all threads and for a while. So what is
+//! estimated is what the server does with a connection, which is much the same each time, and not what
+//! applications do, which is not.
 //!
 //! Which gap it is, is a matter of counting: the first after a pause would be one in which nothing is
 //! in the processor's caches.
@@ -37,16 +38,57 @@ pub(crate) struct Processor {
     between: u64,
     /// Gaps that were not.
     unmeasured: u64,
-    /// Those that were, from end to end: what was used in them, and how many.
-    whole: (u64, u64),
-    /// What is used in a gap on average, when this was last known.
-    average: u64,
+    /// Those that were, from end to end.
+    whole: Gaps,
     gap: Option<Gap>,
     /// When the last began that is measured, how many were not to be after it, and how many of those
     /// are to come.
     last: u64,
     skipped: u64,
     left: u64,
+}
+
+/// Gaps of which it is known what was used in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gaps {
+    used: u64,
+    count: u64,
+}
+
+impl Gaps {
+    /// Adds those of a thread; of old ones every other is forgotten when there are many.
+    pub(crate) fn add(&mut self, new: Gaps) {
+        self.used = self.used.saturating_add(new.used);
+        self.count += new.count;
+        while self.count > MANY {
+            self.used /= 2;
+            self.count /= 2;
+        }
+    }
+}
+
+/// Enough gaps for an average.
+const MANY: u64 = 1 << 13;
+
+/// What a thread has used in an interval.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    all: u64,
+    between: u64,
+    unmeasured: u64,
+    /// The gaps that were measured.
+    pub(crate) gaps: Gaps,
+}
+
+impl Used {
+    /// Without what was used between requests, where `gaps` says how much that is on average.
+    pub(crate) fn in_requests(&self, gaps: Gaps) -> u64 {
+        // A sum that is divided last: a gap is a small number.
+        let unmeasured = u128::from(self.unmeasured) * u128::from(gaps.used);
+        let unmeasured = unmeasured.checked_div(gaps.count.into()).unwrap_or(0);
+        let between = u128::from(self.between).saturating_add(unmeasured);
+        self.all.saturating_sub(u64::try_from(between).unwrap_or(u64::MAX))
+    }
 }
 
 /// Between requests, measured.
@@ -70,7 +112,8 @@ impl Processor {
             if gap.is_whole {
                 // In others nobody looks.
                 let used = used.saturating_sub(self.look);
-                self.whole = (self.whole.0 + used, self.whole.1 + 1);
+                self.whole.used += used;
+                self.whole.count += 1;
             }
         }
     }
@@ -89,10 +132,10 @@ impl Processor {
         self.gap = Some(Gap { start: self.seen, is_whole: true });
     }
 
-    /// What its requests have used since this was last asked, by any thread; `is_idle` while it is in
-    /// none.
-    pub(crate) fn take(&mut self, is_idle: bool) -> u64 {
-        let Some(clock) = self.clock else { return 0 };
+    /// What the thread has used since this was last asked, by any thread; `is_idle` while it is in no
+    /// request.
+    pub(crate) fn take(&mut self, is_idle: bool) -> Used {
+        let Some(clock) = self.clock else { return Used::default() };
         // A thread that has ended has no clock.
         let now = clock.read().unwrap_or(self.seen);
         if is_idle {
@@ -102,12 +145,12 @@ impl Processor {
             // What is left of the gap, however long that is, is measured.
             self.gap = Some(Gap { start: now, is_whole: false });
         }
-        let (used, gaps) = std::mem::take(&mut self.whole);
-        self.average = used.checked_div(gaps).unwrap_or(self.average);
-        let unmeasured = std::mem::take(&mut self.unmeasured).saturating_mul(self.average);
-        let between = std::mem::take(&mut self.between).saturating_add(unmeasured);
-        let all = now.saturating_sub(std::mem::replace(&mut self.start, now));
-        all.saturating_sub(between)
+        Used {
+            all: now.saturating_sub(std::mem::replace(&mut self.start, now)),
+            between: std::mem::take(&mut self.between),
+            unmeasured: std::mem::take(&mut self.unmeasured),
+            gaps: std::mem::take(&mut self.whole),
+        }
     }
 }
 
@@ -141,6 +184,26 @@ mod tests {
         expected
     }
 
+    /// What was used in requests.
+    fn take(processor: &mut Processor, is_idle: bool) -> u64 {
+        let used = processor.take(is_idle);
+        used.in_requests(used.gaps)
+    }
+
+    #[test]
+    fn what_is_not_measured_is_as_much_as_what_is() {
+        let mut known = Gaps::default();
+        let used = Used { all: 1000, between: 100, unmeasured: 10, gaps: Gaps::default() };
+        assert_eq!(used.in_requests(known), 900, "nothing is known");
+        known.add(Gaps { used: 90, count: 3 });
+        assert_eq!(used.in_requests(known), 600);
+        assert_eq!(Used { all: 300, ..used }.in_requests(known), 0);
+        for _ in 0..5 {
+            known.add(Gaps { used: 20 * MANY, count: MANY });
+        }
+        assert!(known.count <= MANY && (20..22).contains(&(known.used / known.count)));
+    }
+
     #[track_caller]
     fn is_about(found: u64, expected: u64, percent: u64) {
         let most = expected * percent / 100;
@@ -152,10 +215,10 @@ mod tests {
         let mut processor = Processor::default();
         let expected = serve(&mut processor, (0..1500).map(|_| (60, 40)));
         // Each reading of `burn` that is not counted there is counted here.
-        is_about(processor.take(true), expected, 10);
+        is_about(take(&mut processor, true), expected, 10);
         // In the next interval, too, which is none of the first.
         let expected = serve(&mut processor, (0..1500).map(|_| (20, 80)));
-        is_about(processor.take(true), expected, 30);
+        is_about(take(&mut processor, true), expected, 30);
     }
 
     #[test]
@@ -163,21 +226,21 @@ mod tests {
         let mut processor = Processor::default();
         let length = |number| if number % 500 == 499 { 100_000 } else { 10 };
         let expected = serve(&mut processor, (0..1500).map(|number| (length(number), 10)));
-        is_about(processor.take(true), expected, 10);
+        is_about(take(&mut processor, true), expected, 10);
     }
 
     #[test]
     fn what_a_thread_does_for_others_is_not_counted() {
         let mut processor = Processor::default();
         let expected = serve(&mut processor, (0..2).map(|_| (100, 0)));
-        processor.take(true);
+        take(&mut processor, true);
         burn(50_000);
-        assert!(processor.take(true) < 5_000_000);
+        assert!(take(&mut processor, true) < 5_000_000);
         // Nor in the interval in which the gap ends.
         burn(50_000);
         let expected = serve(&mut processor, std::iter::once((20_000, 0))).max(expected);
-        is_about(processor.take(true), expected, 10);
-        assert!(processor.take(true) < 1_000_000);
+        is_about(take(&mut processor, true), expected, 10);
+        assert!(take(&mut processor, true) < 1_000_000);
     }
 
     #[test]
@@ -186,7 +249,7 @@ mod tests {
         processor.begin();
         std::thread::sleep(Duration::from_millis(30));
         processor.end(0);
-        assert!(processor.take(true) < 10_000_000);
+        assert!(take(&mut processor, true) < 10_000_000);
     }
 
     #[test]
@@ -208,9 +271,9 @@ mod tests {
                 lock().end(0);
             });
             let expected = wait.recv().unwrap_or_default();
-            is_about(lock().take(false), expected, 25);
+            is_about(take(&mut lock(), false), expected, 25);
             drop(go_on);
         });
-        assert!(lock().take(true) < 5_000_000);
+        assert!(take(&mut lock(), true) < 5_000_000);
     }
 }

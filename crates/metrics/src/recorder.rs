@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::histogram::{BUCKETS, bucket};
-use crate::processor::Processor;
+use crate::processor::{Gaps, Processor};
 use crate::usage::Cpu;
 
 /// What the time of a request is divided into.
@@ -149,6 +149,8 @@ pub(crate) struct Baseline {
     pub(crate) at: u64,
     pub(crate) wall: SystemTime,
     pub(crate) cpu: Cpu,
+    /// What threads use between requests.
+    pub(crate) gaps: Gaps,
 }
 
 /// What a thread records. Times are nanoseconds, points of time those since the recorder's epoch. On
@@ -240,7 +242,12 @@ impl Recorder {
             counts: (0..=threads).map(|_| Counts::default()).collect(),
             highest: AtomicU32::new(0),
             slots: OnceLock::new(),
-            baseline: Mutex::new(Baseline { at: 0, wall: born, cpu: Cpu::default() }),
+            baseline: Mutex::new(Baseline {
+                at: 0,
+                wall: born,
+                cpu: Cpu::default(),
+                gaps: Gaps::default(),
+            }),
         }
     }
 
@@ -254,7 +261,7 @@ impl Recorder {
         if self.on.load(Relaxed) {
             return;
         }
-        *baseline = self.baseline_now();
+        *baseline = self.baseline_now(Gaps::default());
         self.slots.get_or_init(|| self.counts.iter().map(|_| Mutex::default()).collect());
         self.on.store(true, Relaxed);
     }
@@ -335,8 +342,8 @@ impl Recorder {
         self.slots.get().map(|slots| &slots[..]).unwrap_or_default()
     }
 
-    pub(crate) fn baseline_now(&self) -> Baseline {
-        Baseline { at: self.now(), wall: SystemTime::now(), cpu: Cpu::of_process() }
+    pub(crate) fn baseline_now(&self, gaps: Gaps) -> Baseline {
+        Baseline { at: self.now(), wall: SystemTime::now(), cpu: Cpu::of_process(), gaps }
     }
 
     fn slot_of(&self, thread: u32) -> usize {
