@@ -299,7 +299,7 @@ atexit.register(fork)
         let forked = site.path("app/forked.txt");
         let import = format!("WSGIImportScript \"{}\" process-group={group}", path.display());
         let mut server = site
-            // Python cannot fork where there is another interpreter.
+            // Python 3.12 and 3.13 cannot fork where there is another interpreter.
             .conf("WSGIApplicationGroup %{GLOBAL}")
             .conf(format!("{import} application-group=%{{GLOBAL}}"))
             .mount("/", "app.wsgi", HELLO)
