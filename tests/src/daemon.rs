@@ -5,7 +5,7 @@ use crate::server::Server;
 use std::time::Duration;
 
 /// How long a process may take to come or go.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
     /// The supervisor of process groups.

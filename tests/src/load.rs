@@ -65,7 +65,7 @@ impl Load {
     #[track_caller]
     pub fn await_more(&self, requests: usize) {
         let until = self.count() + requests;
-        let done = crate::process::wait_for(Duration::from_secs(30), || {
+        let done = crate::process::wait_for(Duration::from_secs(60), || {
             (self.count() >= until).then_some(())
         });
         assert!(done.is_some(), "only {} of {until} requests were answered", self.count());

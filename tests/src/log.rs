@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a test waits for a line.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What Apache says when nothing is wrong: start, stop, restarts, command line.
 const ORDINARY: [&str; 16] = [

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long starting, restarting and stopping may take each.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long old children are waited for after a graceful restart.
 const OLD_CHILDREN: Duration = Duration::from_secs(3);

@@ -6,6 +6,7 @@ use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::process::wait_for;
 use tests::{Mode, Mpm, Server, Site, http, matrix};
 
 const MODES: [Mode; 2] = [Mode::Embedded, Mode::Daemon];
@@ -18,9 +19,11 @@ import mod_wsgi
 def start():
     return mod_wsgi.start_recording_metrics()
 
-def spin(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+meeting = threading.Barrier(3)
+done = threading.Event()
+def spin():
+    end = time.monotonic() + 25
+    while not done.is_set() and time.monotonic() < end:
         pass
 
 def burn(seconds):
@@ -200,9 +203,10 @@ fn d04_only_threads_that_serve_are_counted() {
     for mode in MODES {
         let server = serve(mode);
         ask(&server, "start()");
+        // All three at one time.
         scope(|scope| {
-            for _ in 0..6 {
-                scope.spawn(|| ask(&server, "time.sleep(0.05)"));
+            for _ in 0..3 {
+                scope.spawn(|| ask(&server, "meeting.wait(20) and None"));
             }
         });
         // Threads of the application's own are none.
@@ -270,15 +274,17 @@ fn waiting_to_get_pythons_lock_is_waiting_for_it() {
     for mode in MODES {
         let server = serve(mode);
         ask(&server, "start()");
-        scope(|scope| {
-            scope.spawn(|| ask(&server, "spin(0.5)"));
-            sleep(Duration::from_millis(100));
-            ask(&server, "mod_wsgi.request_metrics() and None");
+        let waited = |found: &Value| number(&found["gil_wait_time_max_us"]) >= 2_000.0;
+        let found = scope(|scope| {
+            scope.spawn(|| ask(&server, "spin()"));
             // The interpreter makes the other thread let go after 5 ms.
-            ask(&server, "None");
+            let found = wait_for(Duration::from_secs(20), || {
+                ask(&server, "None");
+                Some(ask(&server, "mod_wsgi.request_metrics()")).filter(waited)
+            });
+            ask(&server, "done.set()");
+            found.unwrap_or_else(|| panic!("{mode}: nobody has waited"))
         });
-        let found = ask(&server, "mod_wsgi.request_metrics()");
-        assert!(number(&found["gil_wait_time_max_us"]) >= 2_000.0, "{mode}: {found}");
         assert!(number(&found["gil_wait_count"]) >= 1.0);
         if mode == Mode::Daemon {
             assert!(number(&found["daemon_time_max_us"]) >= 2_000.0, "{mode}: {found}");
@@ -300,7 +306,7 @@ fn threads_use_processors_as_much_as_their_requests_do() {
         let found = ask(&server, "mod_wsgi.request_metrics()");
         let used = sum(&found["request_threads_cpu_time"]);
         // What the server and Python add is some hundred microseconds for each.
-        assert!((0.38..0.5).contains(&used), "{mode}: {used}");
+        assert!((0.38..0.7).contains(&used), "{mode}: {used}");
         assert!(used <= sum(&found["request_threads_busy_time"]));
         let idle = ask(&server, "mod_wsgi.request_metrics()");
         assert!(sum(&idle["request_threads_cpu_time"]) < 0.1, "{mode}: {idle}");
@@ -477,7 +483,7 @@ fn a_service_may_know_of_the_server() {
         ))
         .start();
     let read = || std::fs::read_to_string(&told).ok();
-    let pid = tests::process::wait_for(Duration::from_secs(15), read).expect("it is told nothing");
+    let pid = wait_for(Duration::from_secs(15), read).expect("it is told nothing");
     let children: Vec<String> = server.children().iter().map(|it| it.pid.to_string()).collect();
     assert!(children.contains(&pid), "{pid} is none of {children:?}");
     server.stop();

@@ -492,7 +492,7 @@ fn server_sent_events_arrive_as_they_are_yielded() {
         timed(&server, "/");
         expect_in_time(&server, || {
             let mut stream = TcpStream::connect(server.address()).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             stream.write_all(head("GET", "/events", &[], 0).as_bytes()).unwrap();
             lateness(BufReader::new(stream))
         });
@@ -507,7 +507,7 @@ fn curl() -> Option<Command> {
         return None;
     }
     let mut curl = Command::new("curl");
-    curl.args(["--http2-prior-knowledge", "-sS", "-N", "--max-time", "20"]);
+    curl.args(["--http2-prior-knowledge", "-sS", "-N", "--max-time", "60"]);
     Some(curl)
 }
 
@@ -544,7 +544,7 @@ fn through_filters_that_keep_data() {
     let mut done = 0;
     for path in ["/big", "/chunked"] {
         let mut child = Command::new("curl")
-            .args(["-k", "-sS", "-N", "--compressed", "--http1.1", "--max-time", "30"])
+            .args(["-k", "-sS", "-N", "--compressed", "--http1.1", "--max-time", "60"])
             .arg(format!("https://127.0.0.1:{port}{path}"))
             .stdout(Stdio::piped())
             .spawn()
@@ -561,7 +561,7 @@ fn through_filters_that_keep_data() {
     // Events are not kept by them either.
     expect_in_time(&server, || {
         let mut child = Command::new("curl")
-            .args(["-k", "-sS", "-N", "--http1.1", "--max-time", "20"])
+            .args(["-k", "-sS", "-N", "--http1.1", "--max-time", "60"])
             .arg(format!("https://127.0.0.1:{port}/events"))
             .stdout(Stdio::piped())
             .spawn()
