@@ -234,7 +234,7 @@ fn fuzz(args: &Args, machine: &Machine, python: Option<&Python>, steps: &mut Ste
     targets.sort();
     for target in targets {
         let mut command = Command::new(place.join("run"));
-        command.args([&target, "-max_total_time=60", "-timeout=10"]).current_dir(root());
+        command.args([&target, "-max_total_time=60", "-timeout=60"]).current_dir(root());
         machine_env(&mut command, machine, Some(python));
         steps.command(&format!("fuzz {target}"), &mut command)?;
     }
