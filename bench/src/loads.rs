@@ -123,8 +123,6 @@ pub(crate) const ALL: &[Load] = &[
         connections: 16,
         body: Expected::Printed("page.py"),
         kind: Kind::Work,
-        // Sixteen threads that want one GIL: the load that varies most.
-        rounds: 9,
         ..HELLO
     },
     Load {
