@@ -83,6 +83,11 @@ impl Tested {
         self.failed.extend(running.slow.iter().cloned());
         running.slow.into_iter().collect()
     }
+
+    /// The run was ended before all was run.
+    pub(super) fn cut(&mut self) {
+        self.crashed += 1;
+    }
 }
 
 impl Running {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,18 +36,24 @@ pub(super) fn watched(
         .with_context(|| format!("cannot run `{}`", show(command)))?;
     let lines = lines(&mut child);
     let mut last = Instant::now();
-    let mut ended: Option<ExitStatus> = None;
     let mut hung = false;
+    // Whether executables were ended, and nothing was printed since.
+    let mut in_vain = false;
     loop {
         match lines.recv_timeout(LOOK.min(patience)) {
             Ok(line) => {
                 last = Instant::now();
+                in_vain = false;
                 out.write_all(&line)?;
                 tested.add(&String::from_utf8_lossy(&line));
             }
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if ended.is_some() && last.elapsed() > REST => break,
-            Err(RecvTimeoutError::Timeout) if ended.is_none() && last.elapsed() > patience => {
+            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => {
+                if last.elapsed() > REST {
+                    break;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) if last.elapsed() > patience => {
                 let names = tested.hangs();
                 eprintln!(
                     "nothing printed for {} s, running for long: {}",
@@ -55,14 +61,15 @@ pub(super) fn watched(
                     if names.is_empty() { "no test known".to_owned() } else { names.join(", ") }
                 );
                 end_descendants(child.id());
-                if hung {
-                    // Nothing came of that, so it is Cargo itself.
+                if in_vain {
+                    // So it is Cargo itself, and what it was to run next is not tested.
+                    tested.cut();
                     child.kill()?;
                 }
-                hung = true;
+                (hung, in_vain) = (true, true);
                 last = Instant::now();
             }
-            Err(RecvTimeoutError::Timeout) => ended = child.try_wait()?,
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
     let status = child.wait()?;
@@ -148,5 +155,26 @@ mod tests {
         let done = watched(&mut command, Duration::from_secs(1), &mut Vec::new(), &mut tested);
         assert!(!done.expect("runs"));
         assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn cargo_goes_on_where_one_executable_after_another_hangs() {
+        let hangs = "echo 'running 1 test'; \
+             echo 'test NAME has been running for over 60 seconds'; sleep 60; ";
+        let both = hangs.replace("NAME", "a::b") + &hangs.replace("NAME", "a::c");
+        let rest = "echo 'test result: ok. 5 passed; 0 failed; 0 ignored; x'; exit 101";
+        let mut command = Command::new("sh");
+        command.args(["-c", &(both + rest)]);
+        let mut tested = Tested::default();
+        let done = watched(&mut command, Duration::from_secs(1), &mut Vec::new(), &mut tested);
+        assert!(!done.expect("runs") && tested.is_unsteady());
+        assert_eq!((tested.counts.passed, tested.counts.failed), (5, 2));
+
+        // Where it does not, nobody knows what else there was.
+        command = Command::new("sh");
+        command.args(["-c", &(hangs.to_owned() + "while true; do sleep 60; done")]);
+        let mut tested = Tested::default();
+        let done = watched(&mut command, Duration::from_secs(1), &mut Vec::new(), &mut tested);
+        assert!(!done.expect("runs") && !tested.is_unsteady());
     }
 }
