@@ -76,10 +76,7 @@ mod tests {
         send(other.as_fd(), b"x", &[end.as_fd()], false).unwrap();
         drop(end);
         close_apart(vec![near]);
-        while !is_shut(other.as_fd()) {
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        scenario::patience::until("the end of what lay in it", || is_shut(other.as_fd()));
         assert!(begun.elapsed() < Duration::from_secs(60));
         drop(far);
     }

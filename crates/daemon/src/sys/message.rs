@@ -201,10 +201,7 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> usize {
 
 /// Whether something waits on a stream to be read, and so possibly descriptors.
 pub(crate) fn waits(socket: BorrowedFd<'_>) -> bool {
-    let mut count: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &mut count) };
-    result < 0 || count > 0
+    rustix::io::ioctl_fionread(socket).map_or(true, |count| count > 0)
 }
 
 /// Whether nothing will come on a socket any more: the other end is closed, or somebody who has it has
