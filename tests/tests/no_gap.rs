@@ -31,9 +31,6 @@ const GROUP: &str = "slow";
 const CLIENTS: usize = 8;
 /// What is allowed beside what a file shows.
 const GAP: Duration = Duration::from_millis(100);
-/// The same where somebody waits for a processor most of the time: a process that starts needs one for
-/// long, a file for a moment. Who waits until the application is loaded needs two seconds.
-const GAP_OF_A_BUSY_MACHINE: Duration = Duration::from_millis(1500);
 const SOON: Duration = Duration::from_secs(20);
 
 fn script(version: &str) -> String {
@@ -65,7 +62,6 @@ struct Seen {
 struct Gaps {
     application: Duration,
     file: Duration,
-    busy: bool,
 }
 
 /// Runs a test whose gaps are judged. A request that fails fails it at once; a gap only if it is there
@@ -75,10 +71,8 @@ fn judge(test: impl Fn() -> Gaps) {
     let mut all = Vec::new();
     for _ in 0..3 {
         let gaps = test();
-        let most = if gaps.busy { GAP_OF_A_BUSY_MACHINE } else { GAP };
         // A parent that looks after its children once a second would leave a gap for files, too.
-        if gaps.application <= most + gaps.file && gaps.file < most.max(Duration::from_millis(500))
-        {
+        if gaps.application <= GAP + gaps.file && gaps.file < Duration::from_millis(500) {
             return;
         }
         all.push(gaps);
@@ -92,17 +86,6 @@ struct Clients {
     application: Arc<Mutex<Seen>>,
     file: Arc<Mutex<Seen>>,
     threads: Vec<JoinHandle<()>>,
-    begun: (Instant, Duration),
-}
-
-/// For how long somebody has waited for a processor, since the machine was started. A system that does
-/// not say so is not busy.
-/// <https://docs.kernel.org/accounting/psi.html>
-fn waited_for_processors() -> Duration {
-    let text = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let some = text.lines().find(|line| line.starts_with("some "));
-    let total = some.and_then(|line| line.split_once("total=")?.1.trim().parse().ok());
-    Duration::from_micros(total.unwrap_or_default())
 }
 
 impl Clients {
@@ -112,7 +95,6 @@ impl Clients {
             application: Arc::default(),
             file: Arc::default(),
             threads: Vec::new(),
-            begun: (Instant::now(), waited_for_processors()),
         };
         let address = server.address();
         for _ in 0..CLIENTS {
@@ -161,9 +143,7 @@ impl Clients {
         let count = seen.answers.len();
         assert!(failures.is_empty(), "{} of {count}: {:?}", failures.len(), failures[0]);
         assert!(count > 100, "only {count} answers");
-        let (begun, waited) = self.begun;
-        let busy = waited_for_processors() - waited > begun.elapsed() / 2;
-        let gaps = Gaps { application: longest(seen.answers), file: longest(file.answers), busy };
+        let gaps = Gaps { application: longest(seen.answers), file: longest(file.answers) };
         matrix::note(&format!("{count} answers, {gaps:?}"));
         gaps
     }

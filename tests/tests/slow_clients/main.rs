@@ -470,9 +470,8 @@ fn expect_in_time(server: &Server, attempt: impl Fn() -> Vec<Duration>) {
         assert_eq!(late.len(), 15);
         late.sort();
         matrix::note(&format!("events are late by {:?}, {:?}", late[7], late[14]));
-        // Who keeps events until there are more keeps most of them.
-        let most = late[7] <= Duration::from_millis(20) + file;
-        if most && late[14] < Duration::from_millis(90) + file {
+        let nearly_all = late[13] <= Duration::from_millis(20) + file;
+        if nearly_all && late[14] < Duration::from_millis(90) + file {
             return;
         }
         all.push((late, file));
